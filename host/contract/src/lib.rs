@@ -1,0 +1,45 @@
+//! The words every host crate shares, and the two traits by which they meet.
+//!
+//! The runtime implements [`Tools`] and [`Model`] for plugins; the agent, the flow engine and
+//! the servers call them and never see an engine. Nothing here runs Wasm, prints or opens
+//! anything.
+//!
+//! - [`tool`]: what can be called ([`ToolDefinition`], [`Effects`], [`Example`]).
+//! - [`call`]: a call and how it ended ([`ToolCall`], [`Outcome`], [`End`], [`ToolError`]).
+//! - [`limits`]: every limit there is ([`Meter`]), a call's and a run's account ([`Account`]).
+//! - [`receipt`]: what a call used, against its limits ([`Receipt`]).
+//! - [`blob`]: bytes too large for JSON ([`Blobs`]).
+//! - [`model`]: talking to a language model ([`Model`], [`ModelRequest`], [`ModelEvent`]).
+
+pub mod blob;
+pub mod call;
+pub mod limits;
+pub mod model;
+pub mod receipt;
+pub mod tool;
+
+pub use blob::{Blob, Blobs};
+pub use call::{
+    Block, CallContext, CallEvent, Denial, End, EventSink, Outcome, Output, Problem, Signal,
+    ToolCall, ToolError,
+};
+pub use limits::{Account, Breach, Limits, Meter, Unit, Usage};
+pub use model::{
+    Message, Model, ModelEvent, ModelInfo, ModelRequest, ModelResponse, ModelStream, ModelTool,
+    Part, TokenUsage,
+};
+pub use receipt::Receipt;
+pub use tool::{Effects, Example, ToolDefinition, ToolKind};
+
+/// Something that can list tools and call them: a host with plugins, an agent, a flow.
+#[async_trait::async_trait]
+pub trait Tools: Send + Sync {
+    /// The tools there are now, in byte order of their ids.
+    ///
+    /// A snapshot: it stays as it is when the host reloads.
+    fn tools(&self) -> Vec<std::sync::Arc<ToolDefinition>>;
+
+    /// Calls a tool. Always answers, with a receipt whatever the end; dropping the future
+    /// cancels the call and frees everything it held.
+    async fn call(&self, call: ToolCall) -> Outcome;
+}
