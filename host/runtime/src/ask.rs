@@ -1,0 +1,51 @@
+//! Questions to the person behind a call. The embedder decides how they are asked.
+
+use ampoule_contract::CallContext;
+use serde_json::Value;
+
+/// A question of a guest.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Question {
+    /// The tool that asks.
+    pub tool: String,
+    /// `text`, `choice`, `confirm` or `form`; open.
+    pub kind: String,
+    /// The question, for a person.
+    pub text: String,
+    /// JSON Schema of the answer.
+    pub schema: Option<Value>,
+    /// Anything else.
+    pub meta: Option<Value>,
+}
+
+/// What became of a question.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// The person answered.
+    Given(Value),
+    /// The person said no.
+    Declined,
+    /// There is nobody to ask.
+    Nobody,
+    /// Later: the call ends here as suspended and is run again when the answer is there.
+    Later,
+}
+
+/// How questions reach a person.
+#[async_trait::async_trait]
+pub trait Ask: Send + Sync {
+    /// Asks. The time this takes is not counted against the call's limit; it ends with the
+    /// call's cancellation at the latest.
+    async fn ask(&self, question: Question, context: &CallContext) -> Answer;
+}
+
+/// Asks nobody: the default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AskNobody;
+
+#[async_trait::async_trait]
+impl Ask for AskNobody {
+    async fn ask(&self, _question: Question, _context: &CallContext) -> Answer {
+        Answer::Nobody
+    }
+}

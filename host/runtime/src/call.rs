@@ -1,0 +1,620 @@
+//! One call: a fresh instance, its limits, its result, its receipt. Everything here dies with
+//! the call.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use ampoule_contract::{
+    Account, Breach, CallContext, Denial, End, Meter, ModelEvent, ModelInfo, Outcome, Output,
+    Problem, Receipt, ToolError,
+};
+use serde_json::Value;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use wasmtime::component::ResourceTable;
+use wasmtime::{Store, Trap};
+
+use crate::bindings::ampoule::plugin::types;
+use crate::bindings::exports::ampoule::llm::llm;
+use crate::engine::FUEL_YIELD_INTERVAL;
+use crate::host::{Host, HostFault};
+use crate::imports::block_bytes;
+use crate::limits::{self, Limiter};
+use crate::plugin::Code;
+use crate::reflect::{Answer, Budget};
+use crate::registry::{Binding, BoundTool, EntryPoint};
+use crate::state::{CallState, Deadline, Denials, Running, lock};
+use crate::workspace::Overlay;
+
+/// The most blocks a tool may answer.
+const MAX_BLOCKS: usize = 10_000;
+
+/// What a call of a tool starts from.
+pub(crate) struct Request {
+    pub arguments: String,
+    pub context: CallContext,
+    /// The call's own account.
+    pub account: Arc<Account>,
+    pub depth: u64,
+    pub fuel: Fuel,
+}
+
+/// Where a call's fuel comes from.
+pub(crate) enum Fuel {
+    /// The account above takes it back.
+    OfRun,
+    /// So much of the calling guest's, which gets back what is left.
+    OfCaller(u64, Arc<Running>),
+}
+
+/// An outcome, and the blobs that go with it.
+pub(crate) struct Ended {
+    pub outcome: Outcome,
+    /// Ids of the blobs the result names and the call might open.
+    pub blobs: Vec<String>,
+}
+
+/// A guest's wish to end the call and be run again when a person has answered.
+#[derive(Debug)]
+pub(crate) struct Suspended(pub String);
+
+impl fmt::Display for Suspended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "waiting for an answer to: {}", self.0)
+    }
+}
+
+impl std::error::Error for Suspended {}
+
+/// Calls a tool of a plugin.
+pub(crate) async fn invoke(host: Host, tool: Arc<BoundTool>, request: Request) -> Ended {
+    let id = host.next_id();
+    let mut receipt = Receipt::empty(id.clone(), tool.definition.id.clone(), "");
+    receipt.digest.clone_from(&tool.definition.digest);
+    receipt.limits = *request.account.limits();
+    // A refusal before the start gives back at once what was set aside.
+    let before = |end: End, mut receipt: Receipt, request: &Request| {
+        if let Fuel::OfCaller(fuel, caller) = &request.fuel {
+            caller.refund.fetch_add(*fuel, Ordering::AcqRel);
+        }
+        receipt.end = end.word();
+        receipt.used = request.account.usage();
+        match &end {
+            End::Limit(breach) => receipt.ended_by = Some(breach.meter),
+            End::Denied(denial) => receipt.denials.push(denial.clone()),
+            _ => {}
+        }
+        Ended { outcome: Outcome { end, receipt }, blobs: Vec::new() }
+    };
+    let arguments = match check_arguments(&tool, &request) {
+        Ok(arguments) => arguments,
+        Err(end) => return before(end, receipt, &request),
+    };
+    let queued = Instant::now();
+    let permit = match host.admit(request.depth, &request.context).await {
+        Ok(permit) => permit,
+        Err(end) => return before(end, receipt, &request),
+    };
+    let code = match tool.binding.plugin.code(host.compiler()).await {
+        Ok(code) => code.clone(),
+        Err(error) => return before(End::Fault(error.to_string()), receipt, &request),
+    };
+    receipt.queued = queued.elapsed();
+    let passed = Passed::of(&arguments, &request);
+    let Request { context, account, depth, fuel, .. } = request;
+    let tool_id = tool.definition.id.clone();
+    let live = Live::start(
+        host,
+        tool.binding.clone(),
+        id,
+        tool_id,
+        context,
+        account,
+        depth,
+        fuel,
+        passed,
+        permit,
+    );
+    let mut live = match live {
+        Ok(live) => live,
+        Err(refused) => {
+            let (end, mut start) = *refused;
+            start.queued = receipt.queued;
+            return Ended { outcome: Outcome { end, receipt: start }, blobs: Vec::new() };
+        }
+    };
+    let entered =
+        live.run(async |store: &mut Store<CallState>| enter(store, &code, &tool, &arguments).await);
+    let end = match entered.await {
+        Ok(raw) => live.finish(&tool, raw).await,
+        Err(end) => end,
+    };
+    let blobs = live.blobs_of(&end);
+    let call = live.call.clone();
+    // The instance goes first, then its place in the queue: the next call finds a clean slot.
+    let wall = live.started.elapsed();
+    drop(live);
+    receipt.wall = wall;
+    Ended { outcome: outcome(end, receipt, &call), blobs }
+}
+
+fn outcome(end: End, mut receipt: Receipt, call: &Running) -> Outcome {
+    receipt.end = end.word();
+    if let End::Limit(breach) = &end {
+        receipt.ended_by = Some(breach.meter);
+    }
+    call.account.peak(Meter::WallTime, receipt.wall.as_millis() as u64);
+    receipt.used = call.account.usage();
+    let denials = std::mem::take(&mut *lock(&call.denials));
+    receipt.denials = denials.list;
+    receipt.denials_left_out = denials.left_out;
+    receipt.children = std::mem::take(&mut *lock(&call.children)).into_iter().flatten().collect();
+    tracing::debug!(
+        call = receipt.call,
+        tool = receipt.tool,
+        end = receipt.end,
+        fuel = receipt.used.get(Meter::Fuel),
+        wall_us = receipt.wall.as_micros() as u64,
+        "call ended"
+    );
+    Outcome { end, receipt }
+}
+
+/// Bounds, parses and validates the arguments; looks whether the plugin can be used at all.
+fn check_arguments(tool: &BoundTool, request: &Request) -> Result<Value, End> {
+    if let Some(denial) = &tool.binding.missing {
+        return Err(End::Denied(denial.clone()));
+    }
+    let bytes = request.arguments.len() as u64;
+    request.account.charge(Meter::ArgumentBytes, bytes).map_err(End::Limit)?;
+    let arguments = crate::json::parse(&request.arguments).map_err(End::BadArguments)?;
+    tool.input.validate(&arguments).map_err(End::BadArguments)?;
+    Ok(arguments)
+}
+
+/// The blobs a call may open from its start.
+struct Passed(HashSet<String>);
+
+impl Passed {
+    fn of(arguments: &Value, request: &Request) -> Passed {
+        let mut ids = HashSet::new();
+        crate::json::each_blob(arguments, &mut |id| {
+            // A calling plugin passes on only what it may open itself; who calls from outside
+            // owns the store.
+            let passed = match &request.fuel {
+                Fuel::OfRun => true,
+                Fuel::OfCaller(_, caller) => caller.may_open(id),
+            };
+            if passed {
+                ids.insert(id.to_owned());
+            }
+        });
+        Passed(ids)
+    }
+}
+
+/// A call with its instance. However it ends, dropped in the middle included, the fuel it did
+/// not use goes back to where it came from.
+struct Live {
+    // The order of the fields is the order in which they go: the instance first.
+    store: Store<CallState>,
+    call: Arc<Running>,
+    fuel: u64,
+    from: Fuel,
+    started: Instant,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Live {
+    #[allow(clippy::too_many_arguments, reason = "the parts of one call, made in two places")]
+    fn start(
+        host: Host,
+        binding: Arc<Binding>,
+        id: String,
+        tool: String,
+        context: CallContext,
+        account: Arc<Account>,
+        depth: u64,
+        from: Fuel,
+        passed: Passed,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Result<Live, Box<(End, Receipt)>> {
+        let started = Instant::now();
+        let limits = *account.limits();
+        let refuse = |end: End, account: &Account| {
+            let mut receipt = Receipt::empty(id.clone(), tool.clone(), end.word());
+            receipt.digest.clone_from(&binding.plugin.digest);
+            receipt.limits = limits;
+            receipt.used = account.usage();
+            if let End::Limit(breach) = &end {
+                receipt.ended_by = Some(breach.meter);
+            }
+            Box::new((end, receipt))
+        };
+        let workspace = match (&from, &context.workspace) {
+            (Fuel::OfCaller(_, caller), _) => caller.workspace.as_ref().map(Overlay::above),
+            (Fuel::OfRun, Some(directory)) => match Overlay::open(directory) {
+                Ok(overlay) => Some(overlay),
+                Err(error) => {
+                    let message = format!("the workspace {}: {error}", directory.display());
+                    return Err(refuse(End::Fault(message), &account));
+                }
+            },
+            (Fuel::OfRun, None) => None,
+        };
+        let wanted = limits.get(Meter::Fuel);
+        let fuel = match &from {
+            Fuel::OfRun => account.reserve_above(Meter::Fuel, wanted),
+            Fuel::OfCaller(fuel, _) => *fuel,
+        };
+        if fuel == 0 && wanted > 0 {
+            let breach = Breach { meter: Meter::Fuel, limit: 0, above: true };
+            return Err(refuse(End::Limit(breach), &account));
+        }
+        let own = started + Duration::from_millis(limits.get(Meter::WallTime));
+        let at = context.deadline.map_or(own, |deadline| deadline.min(own));
+        let engine = host.compiler().engine.clone();
+        let call = Arc::new(Running {
+            id,
+            tool,
+            binding,
+            blobs: context.blobs.clone().unwrap_or_default(),
+            context,
+            account: account.clone(),
+            depth,
+            deadline: Deadline::new(at),
+            workspace,
+            passed: Mutex::new(passed.0),
+            children: Mutex::default(),
+            denials: Mutex::new(Denials::default()),
+            refund: AtomicU64::new(0),
+            host,
+        });
+        let handles = usize::try_from(limits.get(Meter::Handles)).unwrap_or(usize::MAX);
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(handles);
+        let state =
+            CallState { call: call.clone(), limiter: Limiter::new(account), table, wasi: None };
+        let mut store = Store::new(&engine, state);
+        store.limiter(|state| &mut state.limiter);
+        store.set_max_component_handles(handles);
+        let bytes = limits.get(Meter::HostCallBytes);
+        store.set_hostcall_fuel(usize::try_from(bytes).unwrap_or(usize::MAX));
+        // Both fail only where the engine does not count fuel, and ours does.
+        let counted = store.set_fuel(fuel);
+        let counted =
+            counted.and_then(|()| store.fuel_async_yield_interval(Some(FUEL_YIELD_INTERVAL)));
+        let live = Live { store, call, fuel, from, started, _permit: permit };
+        match counted {
+            Ok(()) => Ok(live),
+            Err(error) => {
+                let receipt = Receipt::empty(live.call.id.clone(), live.call.tool.clone(), "fault");
+                Err(Box::new((End::Fault(error.to_string()), receipt)))
+            }
+        }
+    }
+
+    /// Runs work on the instance until it ends, is cancelled, or its time is over.
+    async fn run<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Store<CallState>) -> wasmtime::Result<T>,
+    ) -> Result<T, End> {
+        let call = self.call.clone();
+        let ended = tokio::select! {
+            biased;
+            ended = work(&mut self.store) => ended,
+            () = call.context.cancel.cancelled() => return Err(End::Cancelled),
+            () = call.deadline.passed() => return Err(self.late()),
+        };
+        ended.map_err(|error| self.end_of(&error))
+    }
+
+    fn late(&self) -> End {
+        let limit = self.call.account.limits().get(Meter::WallTime);
+        let own = self.started.elapsed() >= Duration::from_millis(limit);
+        End::Limit(Breach { meter: Meter::WallTime, limit, above: !own })
+    }
+
+    /// Which end an error of the engine or of an import is.
+    fn end_of(&self, error: &wasmtime::Error) -> End {
+        if let Some(mut breach) = limits::breach(error, &self.call.account) {
+            if breach.meter == Meter::Fuel && self.fuel < breach.limit {
+                // It had less than its own limit: what there was above it is used up.
+                breach = Breach { limit: self.fuel, above: true, ..breach };
+            }
+            return End::Limit(breach);
+        }
+        if let Some(suspended) = error.downcast_ref::<Suspended>() {
+            return End::Suspended(suspended.0.clone());
+        }
+        if let Some(fault) = error.downcast_ref::<HostFault>() {
+            return End::Fault(fault.to_string());
+        }
+        if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+            return End::Overloaded("all instance slots are taken; try again".into());
+        }
+        if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
+            return End::Trap(format!("the guest exited with code {}", exit.0));
+        }
+        End::Trap(match error.downcast_ref::<Trap>() {
+            Some(trap) => trap.to_string(),
+            None => format!("{error:#}"),
+        })
+    }
+
+    /// Bounds and validates what the guest answered, and keeps its writes if all is well.
+    async fn finish(&mut self, tool: &BoundTool, raw: Raw) -> End {
+        let output = match raw {
+            Raw::Output(Ok(output)) => read_output(&self.call, output),
+            Raw::Ports(Ok(ports)) => read_value(&self.call, &ports).map(Output::value),
+            Raw::Value(Ok(value)) => count_value(&self.call, value.as_ref())
+                .map(|()| Output { value, ..Output::default() }),
+            Raw::Output(Err(error)) | Raw::Ports(Err(error)) => {
+                return read_error(&self.call, error);
+            }
+            Raw::Value(Err(error)) => return End::Failed(error),
+            Raw::BadArguments(problem) => return End::BadArguments(problem),
+        };
+        let mut output = match output {
+            Ok(output) => output,
+            Err(end) => return end,
+        };
+        if let (Some(schema), Some(value)) = (&tool.output, &output.value)
+            && let Err(problem) = schema.validate(value)
+        {
+            return End::BadOutput(problem);
+        }
+        if let Some(workspace) = self.call.workspace.clone() {
+            let commit = tokio::task::spawn_blocking(move || workspace.commit());
+            let committed = match commit.await {
+                Ok(committed) => committed.map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            if let Err(error) = committed {
+                return End::Fault(format!("the workspace could not be written: {error}"));
+            }
+        }
+        if self.call.context.blobs.is_none() && self.call.depth == 0 {
+            // Nobody else could read them.
+            for block in &mut output.blocks {
+                let blob = block.blob.as_ref().and_then(|id| self.call.blobs.get(id));
+                if let Some(blob) = blob {
+                    block.blob = None;
+                    block.media_type.get_or_insert(blob.media_type);
+                    block.data = Some(blob.data.to_vec());
+                }
+            }
+        }
+        End::Value(output)
+    }
+
+    /// The blobs a result names, of those the call may open.
+    fn blobs_of(&self, end: &End) -> Vec<String> {
+        let End::Value(output) = end else { return Vec::new() };
+        let mut ids = Vec::new();
+        let mut name = |id: &str| {
+            if self.call.may_open(id) {
+                ids.push(id.to_owned());
+            }
+        };
+        if let Some(value) = &output.value {
+            crate::json::each_blob(value, &mut name);
+        }
+        output.blocks.iter().filter_map(|block| block.blob.as_deref()).for_each(name);
+        ids
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        let returned = self.call.refund.swap(0, Ordering::AcqRel);
+        let left = self.store.get_fuel().unwrap_or(0).saturating_add(returned).min(self.fuel);
+        self.call.account.peak(Meter::Fuel, self.fuel - left);
+        match &self.from {
+            Fuel::OfRun => self.call.account.refund_above(Meter::Fuel, left),
+            Fuel::OfCaller(_, caller) => drop(caller.refund.fetch_add(left, Ordering::AcqRel)),
+        }
+    }
+}
+
+/// What a guest answered, unread.
+enum Raw {
+    Output(Result<types::Output, types::Error>),
+    Ports(Result<String, types::Error>),
+    /// A function's value; `None` where it returns nothing.
+    Value(Result<Option<Value>, ToolError>),
+    BadArguments(Problem),
+}
+
+/// Makes the instance and calls the tool in it.
+async fn enter(
+    store: &mut Store<CallState>,
+    code: &Code,
+    tool: &BoundTool,
+    arguments: &Value,
+) -> wasmtime::Result<Raw> {
+    let instance = code.pre.instantiate_async(&mut *store).await?;
+    let name = &tool.definition.name;
+    let absent = || crate::host::fault("the plugin lost an export it had");
+    match &tool.entry {
+        EntryPoint::Tool => {
+            let indices = code.tool.as_ref().ok_or_else(absent)?;
+            let guest = indices.load(&mut *store, &instance)?;
+            // What was validated is what is passed on: the text is printed anew, so a reader
+            // that takes duplicate keys or odd numbers another way sees what we saw.
+            let text = arguments.to_string();
+            guest.call_call(&mut *store, name, &text).await.map(Raw::Output)
+        }
+        EntryPoint::Component => {
+            let indices = code.component.as_ref().ok_or_else(absent)?;
+            let guest = indices.load(&mut *store, &instance)?;
+            let part = |key: &str| arguments.get(key).map_or("{}".into(), Value::to_string);
+            let (settings, inputs) = (part("settings"), part("inputs"));
+            guest.call_process(&mut *store, name, &settings, &inputs).await.map(Raw::Ports)
+        }
+        EntryPoint::Function(at) => {
+            let function = code.reflected.get(*at).ok_or_else(absent)?;
+            let values = match function.arguments(arguments, crate::json::MAX_NODES) {
+                Ok(values) => values,
+                Err(problem) => return Ok(Raw::BadArguments(problem)),
+            };
+            let bytes = store.data().call.account.left(Meter::OutputBytes);
+            let budget = Budget {
+                nodes: crate::json::MAX_NODES,
+                bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
+            };
+            Ok(match function.call(&mut *store, &instance, &values, budget).await? {
+                Answer::Value(value) => Raw::Value(Ok(value)),
+                Answer::Failed(error) => Raw::Value(Err(error)),
+                Answer::TooLarge => {
+                    let limit = store.data().call.account.limits().get(Meter::OutputBytes);
+                    return Err(Breach { meter: Meter::OutputBytes, limit, above: false }.into());
+                }
+            })
+        }
+    }
+}
+
+fn read_output(call: &Running, output: types::Output) -> Result<Output, End> {
+    if output.blocks.len() > MAX_BLOCKS {
+        let message = format!("more than {MAX_BLOCKS} blocks");
+        return Err(End::BadOutput(Problem { path: None, message }));
+    }
+    let value = output.value.as_deref().map(|value| read_value(call, value)).transpose()?;
+    let blocks: u64 = output.blocks.iter().map(block_bytes).sum();
+    let rest = output.next.as_ref().map_or(0, String::len) as u64;
+    call.account.charge(Meter::OutputBytes, blocks + rest).map_err(End::Limit)?;
+    let meta = output.meta.as_deref().map(|meta| read_value(call, meta)).transpose()?;
+    Ok(Output {
+        value,
+        blocks: output.blocks.into_iter().map(Into::into).collect(),
+        truncated: output.truncated,
+        next: output.next,
+        meta,
+    })
+}
+
+fn read_value(call: &Running, text: &str) -> Result<Value, End> {
+    call.account.charge(Meter::OutputBytes, text.len() as u64).map_err(End::Limit)?;
+    crate::json::parse(text).map_err(End::BadOutput)
+}
+
+/// Counts a value that did not come as a text.
+fn count_value(call: &Running, value: Option<&Value>) -> Result<(), End> {
+    let bytes = value.map_or(0, |value| value.to_string().len()) as u64;
+    call.account.charge(Meter::OutputBytes, bytes).map_err(End::Limit)
+}
+
+fn read_error(call: &Running, error: types::Error) -> End {
+    let texts = [error.log.as_ref(), error.data.as_ref()];
+    let bytes = error.code.len() + error.message.len();
+    let bytes = bytes + texts.into_iter().flatten().map(String::len).sum::<usize>();
+    if let Err(breach) = call.account.charge(Meter::OutputBytes, bytes as u64) {
+        return End::Limit(breach);
+    }
+    let error = ToolError::from(error);
+    if let Some(log) = &error.log {
+        tracing::warn!(call = call.id, tool = call.tool, "the tool failed: {log}");
+    }
+    End::Failed(error)
+}
+
+/// Sets up a call of a connector, whose service the host itself asks for.
+async fn connect(
+    host: Host,
+    binding: Arc<Binding>,
+    context: CallContext,
+) -> Result<(Live, Arc<Code>), ToolError> {
+    let refused = |end: End| end.into_result().err().unwrap_or_default();
+    if let Some(denial) = &binding.missing {
+        return Err(Denial::clone(denial).into());
+    }
+    let permit = host.admit(1, &context).await.map_err(refused)?;
+    let code = binding.plugin.code(host.compiler()).await;
+    let code = code.map_err(|error| refused(End::Fault(error.to_string())))?.clone();
+    let above = context.budget.clone().unwrap_or_else(|| host.run_account());
+    let account = above.child(binding.limits);
+    let id = host.next_id();
+    let name = format!("{}/llm", binding.name);
+    let passed = Passed(HashSet::new());
+    let live =
+        Live::start(host, binding, id, name, context, account, 1, Fuel::OfRun, passed, permit);
+    live.map(|live| (live, code)).map_err(|start| refused(start.0))
+}
+
+/// The models of a connector.
+pub(crate) async fn models(
+    host: Host,
+    binding: Arc<Binding>,
+    context: CallContext,
+) -> Result<Vec<ModelInfo>, ToolError> {
+    let (mut live, code) = connect(host, binding, context).await?;
+    let models = live.run(async |store: &mut Store<CallState>| {
+        let instance = code.pre.instantiate_async(&mut *store).await?;
+        let indices = code.llm.as_ref();
+        let indices = indices.ok_or_else(|| crate::host::fault("the plugin is no connector"))?;
+        indices.load(&mut *store, &instance)?.call_models(&mut *store).await
+    });
+    match models.await {
+        Ok(Ok(models)) => Ok(models.into_iter().map(Into::into).collect()),
+        Ok(Err(error)) => Err(error.into()),
+        Err(end) => Err(end.into_result().err().unwrap_or_default()),
+    }
+}
+
+/// Asks a connector and sends what comes to `events`, until it is over or nobody listens.
+pub(crate) async fn stream(
+    host: Host,
+    binding: Arc<Binding>,
+    request: llm::Request,
+    context: CallContext,
+    events: mpsc::Sender<Result<ModelEvent, ToolError>>,
+) {
+    let (mut live, code) = match connect(host, binding, context).await {
+        Ok(connected) => connected,
+        Err(error) => return drop(events.send(Err(error)).await),
+    };
+    let account = live.call.account.clone();
+    let streamed = live.run(async |store: &mut Store<CallState>| {
+        let instance = code.pre.instantiate_async(&mut *store).await?;
+        let indices = code.llm.as_ref();
+        let indices = indices.ok_or_else(|| crate::host::fault("the plugin is no connector"))?;
+        let guest = indices.load(&mut *store, &instance)?;
+        let stream = match guest.call_stream(&mut *store, &request).await? {
+            Ok(stream) => stream,
+            Err(error) => return Ok(Err(ToolError::from(error))),
+        };
+        loop {
+            match guest.events().call_next(&mut *store, stream).await? {
+                Ok(Some(event)) => {
+                    let event = ModelEvent::from(event);
+                    account.charge(Meter::OutputBytes, event_bytes(&event))?;
+                    if events.send(Ok(event)).await.is_err() {
+                        // The reader has gone: so does the instance.
+                        return Ok(Ok(()));
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => return Ok(Err(ToolError::from(error))),
+            }
+        }
+        Ok(Ok(()))
+    });
+    let failed = match streamed.await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error,
+        Err(end) => end.into_result().err().unwrap_or_default(),
+    };
+    drop(live);
+    drop(events.send(Err(failed)).await);
+}
+
+/// Roughly the bytes of an event; the whole response repeats what came before and is not counted.
+fn event_bytes(event: &ModelEvent) -> u64 {
+    let part = event.part.as_ref().map_or(0, |part| {
+        part.text.as_ref().map_or(0, String::len) + part.data.as_ref().map_or(0, Vec::len) + 64
+    });
+    (event.text.as_ref().map_or(0, String::len) + part + 64) as u64
+}

@@ -1,0 +1,220 @@
+//! `ampoule.toml`, the operator's file: which plugins, under which names, with which grants.
+//!
+//! Strict: an unknown key, an unreadable size or a missing file is an error, never a default
+//! that opens. A file that is not there at all grants nothing.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use ampoule_contract::Limits;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::egress::{AddressGrant, AudiencePattern, HttpPattern};
+use crate::error::HostError;
+use crate::manifest::{FileAccess, LimitValue, is_plugin_name, limits_over};
+
+/// The operator's file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Config {
+    /// Folders in which plugins (`*.wasm`) are looked for, and single files; relative to this
+    /// file. The first of two plugins with one name counts.
+    pub plugins: Vec<PathBuf>,
+    /// Caps on the limits of every call, whatever a plugin asks for.
+    pub limits: BTreeMap<String, LimitValue>,
+    /// The budget of a run: what all calls below it may use together. Default: no bound beside
+    /// the limits of each call.
+    pub run: BTreeMap<String, LimitValue>,
+    /// Where secrets come from.
+    pub secrets: BTreeMap<String, SecretSource>,
+    /// Plugins under a name. A plugin that is found and not bound is bound under its own name,
+    /// with no grant.
+    pub bindings: BTreeMap<String, BindingConfig>,
+}
+
+/// A plugin under a name, with settings and grants.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct BindingConfig {
+    /// The plugin's name, or the path of its file relative to this one. Default: the binding's
+    /// name.
+    pub plugin: Option<String>,
+    /// Settings the plugin reads.
+    pub settings: serde_json::Map<String, Value>,
+    /// What is allowed.
+    pub grant: GrantConfig,
+    /// Limits that replace the plugin's own; the caps above still count.
+    pub limits: BTreeMap<String, LimitValue>,
+}
+
+/// What the operator allows a binding. What the plugin does not ask for has no effect.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct GrantConfig {
+    /// The clock. Default: yes, where the plugin asks.
+    pub clock: Option<bool>,
+    /// Randomness. Default: yes, where the plugin asks.
+    pub random: Option<bool>,
+    /// Asking the person behind the call.
+    pub ask: bool,
+    /// HTTP requests that match one of these.
+    pub http: Vec<HttpPattern>,
+    /// Special addresses (private, loopback …) that may be connected to all the same.
+    pub addresses: AddressGrant,
+    /// The run's workspace.
+    pub files: Option<FileAccess>,
+    /// Tools it may call, by id; `*` stands for any run of characters but `/`.
+    pub tools: Vec<String>,
+    /// Which binding (or embedded model) serves a service it uses.
+    pub services: BTreeMap<String, String>,
+    /// Secrets it may use: the plugin's name for it, and which of the operator's it is.
+    pub secrets: BTreeMap<String, SecretGrant>,
+}
+
+/// One of the operator's secrets, for one of the plugin's names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct SecretGrant {
+    /// The name under `[secrets]`.
+    pub secret: String,
+    /// The origins it may be sent to. Default: those the plugin's manifest names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<Vec<AudiencePattern>>,
+}
+
+/// Where a secret's value comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum SecretSource {
+    /// An environment variable of the host.
+    Env(String),
+    /// A file, relative to this one; a line break at its end does not count.
+    File(PathBuf),
+}
+
+impl Config {
+    /// Reads `ampoule.toml`.
+    ///
+    /// # Errors
+    /// It cannot be read or is malformed; with the line.
+    pub fn read(path: &Path) -> Result<Config, HostError> {
+        let text = std::fs::read_to_string(path).map_err(HostError::io(path))?;
+        let mut config = Config::parse(&text).map_err(|error| HostError::config(path, error))?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        for plugin in &mut config.plugins {
+            *plugin = folder.join(&*plugin);
+        }
+        for source in config.secrets.values_mut() {
+            if let SecretSource::File(file) = source {
+                *file = folder.join(&*file);
+            }
+        }
+        for binding in config.bindings.values_mut() {
+            if let Some(plugin) = &mut binding.plugin
+                && plugin.contains(['/', '.'])
+            {
+                *plugin = folder.join(&*plugin).to_string_lossy().into_owned();
+            }
+        }
+        Ok(config)
+    }
+
+    /// Reads the text of an `ampoule.toml`; its paths stay as they are.
+    ///
+    /// # Errors
+    /// What is wrong and in which line.
+    pub fn parse(text: &str) -> Result<Config, String> {
+        let config: Config = toml::from_str(text).map_err(|error| error.to_string())?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        self.caps()?;
+        self.run_limits()?;
+        for (name, binding) in &self.bindings {
+            let at = |error: String| format!("[bindings.{name}]: {error}");
+            if !is_plugin_name(name) {
+                return Err(at("a binding's name is lower-case letters, digits and `-`".into()));
+            }
+            limits_over(Limits::default(), &binding.limits).map_err(at)?;
+            for (wanted, grant) in &binding.grant.secrets {
+                if !self.secrets.contains_key(&grant.secret) {
+                    return Err(at(format!(
+                        "grant.secrets.{wanted}: there is no secret `{}` under [secrets]",
+                        grant.secret
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The caps on every call.
+    ///
+    /// # Errors
+    /// An entry that is no limit.
+    pub(crate) fn caps(&self) -> Result<Limits, String> {
+        limits_over(Limits::UNLIMITED, &self.limits).map_err(|error| format!("[limits]: {error}"))
+    }
+
+    /// The budget of a run.
+    ///
+    /// # Errors
+    /// An entry that is no limit.
+    pub(crate) fn run_limits(&self) -> Result<Limits, String> {
+        limits_over(Limits::UNLIMITED, &self.run).map_err(|error| format!("[run]: {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_file_is_read() {
+        let config = Config::parse(
+            r#"
+            plugins = ["target/plugins"]
+            [limits]
+            memory = "256 MiB"
+            [secrets]
+            openai = { env = "OPENAI_API_KEY" }
+            [bindings.openai]
+            settings = { base-url = "http://127.0.0.1:1" }
+            grant.http = ["POST http://127.0.0.1:1/v1/**"]
+            grant.addresses = ["127.0.0.1"]
+            grant.secrets.api-key = { secret = "openai", audience = ["http://127.0.0.1:1"] }
+            limits = { wall-time = "2 min" }
+            "#,
+        )
+        .expect("valid");
+        assert_eq!(config.bindings["openai"].grant.http.len(), 1);
+        assert_eq!(
+            config.caps().map(|caps| caps.get(ampoule_contract::Meter::Memory)),
+            Ok(256 << 20)
+        );
+    }
+
+    #[test]
+    fn what_is_malformed_is_refused() {
+        for bad in [
+            "plugin = []",
+            "[limits]\nmemory = \"64 MB\"",
+            "[limits]\nmemroy = 1",
+            "[limits]\nmemory = -1",
+            "[run]\nstack = 1",
+            "[bindings.Upper]",
+            "[bindings.a]\ngrants.http = []",
+            "[bindings.a]\ngrant.files = \"write\"",
+            "[bindings.a]\ngrant.http = [\"GET example.com\"]",
+            "[bindings.a]\ngrant.addresses = [\"10.0.0.0/33\"]",
+            "[bindings.a]\ngrant.secrets.k = { secret = \"none\" }",
+            "[secrets]\nk = { env = \"A\", file = \"b\" }",
+        ] {
+            assert!(Config::parse(bad).is_err(), "accepted: {bad}");
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! The client: one request from its judgement to its answer, redirects in between.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use ampoule_contract::{Denial, ToolError};
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use http::{HeaderMap, Method, StatusCode, header};
+use http_body::Body;
+use indexmap::IndexMap;
+use rustls::ClientConfig;
+use rustls::pki_types::CertificateDer;
+use tokio::time::{Instant, timeout_at};
+
+use super::body::{Charge, ChargedBody, RequestBody, ResponseBody};
+use super::credential::{Credential, Inject, redact, redact_headers, redact_text};
+use super::error::{EgressError, timeout, transport};
+use super::headers;
+use super::policy::{Policy, PolicyDigest};
+use super::request::{EgressLimits, EgressRequest, EgressResponse};
+use super::resolve::{Judged, Resolve, SystemResolver};
+use super::tls;
+use super::url::CheckedUrl;
+
+/// How many clients are kept, each with its idle connections.
+const MAX_CLIENTS: usize = 64;
+
+/// How long a connection stays open unused.
+const IDLE: Duration = Duration::from_secs(20);
+
+/// How many unused connections to one host a client keeps.
+const MAX_IDLE_PER_HOST: usize = 4;
+
+/// The most header fields of an answer that are parsed; [`EgressLimits`] may allow fewer.
+const MAX_PARSED_HEADERS: usize = 256;
+
+/// The most bytes of them over HTTP/2 (over HTTP/1 the parser stops at 400 KiB).
+const MAX_PARSED_HEADER_BYTES: u32 = 256 * 1024;
+
+/// The one way out to the network. Cheap to clone.
+///
+/// Connections are kept per policy: a client is made for each, so no request travels on a
+/// connection that another policy judged. They are kept alive only to hosts that the operator
+/// names; to hosts that are only matched (`**`, `*.example.com`) each request makes its own,
+/// so that a guest that visits a thousand names leaves no thousand sockets behind.
+#[derive(Clone)]
+pub struct Egress(Arc<Shared>);
+
+struct Shared {
+    resolver: Arc<dyn Resolve>,
+    roots: Vec<CertificateDer<'static>>,
+    /// Made at the first request: reading the platform's certificates takes milliseconds.
+    tls: OnceLock<ClientConfig>,
+    /// The one used last at the end.
+    clients: Mutex<IndexMap<ClientKey, reqwest::Client>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct ClientKey {
+    policy: PolicyDigest,
+    keep_alive: bool,
+}
+
+/// One request on the way: the first, or what a redirect made of it.
+struct Hop {
+    method: Method,
+    url: CheckedUrl,
+    headers: HeaderMap,
+    /// `None` for a stream that has been sent.
+    body: Option<RequestBody>,
+}
+
+/// What is the same for every hop of a request.
+struct Errand<'a> {
+    policy: &'a Policy,
+    credentials: &'a [Credential],
+    limits: &'a EgressLimits,
+    charge: &'a Arc<dyn Charge>,
+    deadline: Instant,
+}
+
+impl Default for Egress {
+    /// By the operating system's resolver and roots of trust.
+    fn default() -> Self {
+        Egress::new(Arc::new(SystemResolver::default()))
+    }
+}
+
+impl Egress {
+    /// An egress that finds names by `resolver` and trusts what the platform trusts.
+    pub fn new(resolver: Arc<dyn Resolve>) -> Egress {
+        Egress::with_roots(resolver, Vec::new())
+    }
+
+    /// The same, trusting `roots` beside what the platform trusts.
+    pub fn with_roots(resolver: Arc<dyn Resolve>, roots: Vec<CertificateDer<'static>>) -> Egress {
+        let tls = OnceLock::new();
+        Egress(Arc::new(Shared { resolver, roots, tls, clients: Mutex::default() }))
+    }
+
+    /// Sends a request under `policy`, follows its redirects, and gives status and headers as
+    /// soon as they are there. Dropping the future gives the request up.
+    ///
+    /// Each redirect is judged like a first request, and credentials are worked out anew for
+    /// it. Where it leads to another origin, only headers that carry no secret go along; where
+    /// it leads from `https` to `http`, it is refused. By RFC 9110, section 15.4, 303 makes a
+    /// `GET` of everything but `HEAD`, and 301 and 302 of `POST`.
+    ///
+    /// # Errors
+    /// [`EgressError`]; an error status is none.
+    pub async fn send(
+        &self,
+        policy: &Policy,
+        request: EgressRequest,
+    ) -> Result<EgressResponse, EgressError> {
+        let EgressRequest { method, url, headers, body, credentials, limits, charge } = request;
+        let url = policy.check(&method, &url)?;
+        headers::check_request(&headers, &limits)?;
+        check_credentials(policy, &url, &credentials)?;
+        let method = Method::from_bytes(method.as_bytes())
+            .map_err(|_| ToolError::new("bad-arguments", "this is no method"))?;
+        let errand = Errand {
+            policy,
+            credentials: &credentials,
+            limits: &limits,
+            charge: &charge,
+            deadline: after(limits.total_time),
+        };
+        let url = errand.without_credentials(url);
+        let mut hop = Hop { method, url, headers, body: Some(body) };
+        for followed in 0.. {
+            let answer = self.exchange(&errand, &mut hop).await?;
+            let next = match limits.max_redirects {
+                0 => None,
+                _ => redirected(&hop, answer.status(), answer.headers())?,
+            };
+            let Some(next) = next else { return Ok(errand.response(&hop, answer)) };
+            if followed == limits.max_redirects {
+                let message = format!("more than {} redirects", limits.max_redirects);
+                return Err(ToolError::new("too-large", message).into());
+            }
+            hop = errand.judge_redirect(&hop, next)?;
+        }
+        unreachable!("the loop only ends by returning")
+    }
+
+    /// Sends one hop and waits for the headers of its answer.
+    async fn exchange(
+        &self,
+        errand: &Errand<'_>,
+        hop: &mut Hop,
+    ) -> Result<reqwest::Response, EgressError> {
+        let Errand { policy, credentials, limits, charge, deadline } = *errand;
+        let mut url = hop.url.as_url().clone();
+        let mut headers = hop.headers.clone();
+        for credential in credentials.iter().filter(|credential| credential.goes_to(&hop.url)) {
+            credential.attach(&mut url, &mut headers)?;
+        }
+        charge.request()?;
+        let mut request = reqwest::Request::new(hop.method.clone(), url);
+        *request.headers_mut() = headers;
+        *request.body_mut() = match hop.take_body() {
+            RequestBody::Empty => None,
+            RequestBody::Bytes(bytes) => {
+                charge.sent(bytes.len() as u64)?;
+                Some(bytes.into())
+            }
+            // Else a `GET` from WASI would announce a body that never comes.
+            RequestBody::Stream { body, .. } if body.is_end_stream() => None,
+            RequestBody::Stream { body, length } => {
+                Some(reqwest::Body::wrap(ChargedBody::new(body, length, charge.clone())))
+            }
+        };
+        let client = self.client(policy, policy.names_host(&hop.url))?;
+        let until = deadline.min(after(limits.time_to_headers));
+        let origin = hop.url.origin();
+        let mut answer = timeout_at(until, client.execute(request))
+            .await
+            .map_err(|_| timeout(&origin))?
+            .map_err(|error| transport(&error.without_url(), &origin, credentials))?;
+        tracing::debug!(
+            method = %hop.method,
+            url = hop.url.shown(),
+            status = answer.status().as_u16(),
+            "http request"
+        );
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            // Nobody asked, and what follows would pass no limit.
+            let message = format!("{origin} changes to another protocol");
+            return Err(ToolError::new("unavailable", message).into());
+        }
+        headers::check_response(answer.headers_mut(), limits)?;
+        Ok(answer)
+    }
+
+    /// The client of a policy, made where there is none.
+    fn client(&self, policy: &Policy, keep_alive: bool) -> Result<reqwest::Client, EgressError> {
+        let key = ClientKey { policy: policy.digest(), keep_alive };
+        let mut clients = self.0.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let client = match clients.shift_remove(&key) {
+            Some(client) => client,
+            None => self.build(policy, keep_alive).map_err(|error| ToolError {
+                log: Some(error.without_url().to_string()),
+                ..ToolError::new("internal", "the HTTP client could not be made")
+            })?,
+        };
+        if clients.len() >= MAX_CLIENTS {
+            clients.shift_remove_index(0);
+        }
+        clients.insert(key, client.clone());
+        Ok(client)
+    }
+
+    fn build(&self, policy: &Policy, keep_alive: bool) -> reqwest::Result<reqwest::Client> {
+        let Shared { resolver, roots, tls, .. } = &*self.0;
+        let resolver = Judged { resolver: resolver.clone(), policy: policy.clone() };
+        let tls = tls.get_or_init(|| tls::config(roots));
+        reqwest::Client::builder()
+            .dns_resolver(resolver)
+            .tls_backend_preconfigured(tls::separate(tls))
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            // A request is counted before it goes out; none may go out a second time uncounted.
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .user_agent(concat!("ampoule/", env!("CARGO_PKG_VERSION")))
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(if keep_alive { MAX_IDLE_PER_HOST } else { 0 })
+            .http1_max_headers(MAX_PARSED_HEADERS)
+            .http2_max_header_list_size(MAX_PARSED_HEADER_BYTES)
+            .build()
+    }
+}
+
+impl fmt::Debug for Egress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Egress")
+    }
+}
+
+impl Hop {
+    /// The body to send now. A stream is gone with that.
+    fn take_body(&mut self) -> RequestBody {
+        match &self.body {
+            Some(RequestBody::Bytes(bytes)) => RequestBody::Bytes(bytes.clone()),
+            Some(RequestBody::Empty) => RequestBody::Empty,
+            Some(RequestBody::Stream { .. }) | None => self.body.take().unwrap_or_default(),
+        }
+    }
+}
+
+impl Errand<'_> {
+    /// Judges a redirect as `from` would have been judged, and what it repeats of secrets.
+    fn judge_redirect(&self, from: &Hop, mut to: Hop) -> Result<Hop, Denial> {
+        let judged = self.policy.judge(to.method.as_str(), &to.url).and_then(|()| {
+            to.url = self.without_credentials(to.url.clone());
+            let repeated = self.credentials.iter().find(|credential| {
+                let one = std::slice::from_ref(*credential);
+                !credential.goes_to(&to.url) && redact(to.url.as_str().as_bytes(), one).is_some()
+            });
+            match repeated {
+                Some(credential) => Err(credential.denial(self.policy.binding(), &to.url)),
+                None => Ok(()),
+            }
+        });
+        judged.map_err(|denial| Denial {
+            message: format!("redirected by {}: {}", from.url.origin(), denial.message),
+            ..denial
+        })?;
+        Ok(to)
+    }
+
+    /// The URL without what credentials put into queries: what the guest wrote in the place of
+    /// a secret, and the secret itself where a redirect repeats it.
+    fn without_credentials(&self, mut url: CheckedUrl) -> CheckedUrl {
+        for credential in self.credentials {
+            if let Inject::Query { name } = &credential.inject {
+                let replaced = credential.goes_to(&url);
+                let secret = credential.value.expose();
+                url = url.without_parameter(name, |value| replaced || value == secret);
+            }
+        }
+        url
+    }
+
+    fn response(&self, hop: &Hop, mut answer: reqwest::Response) -> EgressResponse {
+        let origin = hop.url.origin();
+        let credentials: Arc<[Credential]> = self.credentials.into();
+        let failed = {
+            let origin = origin.clone();
+            move |error: reqwest::Error| transport(&error.without_url(), &origin, &credentials)
+        };
+        let status = answer.status();
+        let mut headers = std::mem::take(answer.headers_mut());
+        redact_headers(&mut headers, self.credentials);
+        let stream = answer.bytes_stream().map_err(failed).boxed();
+        EgressResponse {
+            status,
+            url: redact_text(hop.url.to_string(), self.credentials),
+            headers,
+            body: ResponseBody::new(
+                stream,
+                self.limits.max_response_bytes,
+                self.charge.clone(),
+                self.deadline,
+                origin,
+            ),
+        }
+    }
+}
+
+/// The point in time after `time`, which may be any number a guest has named.
+fn after(time: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    Instant::now() + time.min(FAR)
+}
+
+/// Judges the credentials of a first request; on redirects they are left out where they may
+/// not go.
+fn check_credentials(
+    policy: &Policy,
+    url: &CheckedUrl,
+    credentials: &[Credential],
+) -> Result<(), EgressError> {
+    for (i, credential) in credentials.iter().enumerate() {
+        if !credential.goes_to(url) {
+            return Err(credential.denial(policy.binding(), url).into());
+        }
+        if let Some(other) = credentials[..i].iter().find(|o| o.place() == credential.place()) {
+            let (kind, name) = credential.place();
+            let message = format!(
+                "the secrets `{}` and `{}` both go into the {kind} `{name}`",
+                other.name, credential.name
+            );
+            return Err(ToolError::new("bad-arguments", message).into());
+        }
+    }
+    Ok(())
+}
+
+/// The request that an answer redirects to; `None` where it does not, or wants a streamed body
+/// again.
+fn redirected(
+    hop: &Hop,
+    status: StatusCode,
+    answer: &HeaderMap,
+) -> Result<Option<Hop>, EgressError> {
+    let becomes_get = match status {
+        StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => hop.method == Method::POST,
+        StatusCode::SEE_OTHER => hop.method != Method::GET && hop.method != Method::HEAD,
+        StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => false,
+        _ => return Ok(None),
+    };
+    let Some(location) = answer.get(header::LOCATION) else { return Ok(None) };
+    let refused = |gate, what: &dyn fmt::Display| Denial {
+        gate,
+        message: format!("redirected by {}: {what}", hop.url.origin()),
+        allow: None,
+    };
+    let location = std::str::from_utf8(location.as_bytes())
+        .map_err(|_| refused("url", &"the URL is refused: it is not UTF-8"))?;
+    let url = hop
+        .url
+        .join(location)
+        .map_err(|error| refused("url", &format_args!("the URL is refused: {error}")))?;
+    if hop.url.scheme() == "https" && url.scheme() == "http" {
+        let what = format!("{} is not encrypted as the request was", url.shown());
+        return Err(refused("redirect", &what).into());
+    }
+    let body = match &hop.body {
+        _ if becomes_get => RequestBody::Empty,
+        Some(RequestBody::Bytes(bytes)) => RequestBody::Bytes(Bytes::clone(bytes)),
+        Some(RequestBody::Empty) => RequestBody::Empty,
+        Some(RequestBody::Stream { .. }) | None => return Ok(None),
+    };
+    let mut headers = hop.headers.clone();
+    if becomes_get {
+        headers::leave_body(&mut headers);
+    }
+    if !url.same_origin(&hop.url) {
+        headers::leave_origin(&mut headers);
+    }
+    let method = if becomes_get { Method::GET } else { hop.method.clone() };
+    Ok(Some(Hop { method, url, headers, body: Some(body) }))
+}

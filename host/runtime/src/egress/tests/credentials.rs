@@ -1,0 +1,198 @@
+//! Secrets on the wire and in what comes back.
+
+use http::HeaderName;
+
+use super::*;
+use crate::egress::{Credential, Inject, RequestBody, SecretValue, header_map};
+
+const SECRET: &str = "s3cr3t/value";
+
+fn credential(name: &str, audience: &[&str], inject: Inject) -> Credential {
+    Credential {
+        name: name.into(),
+        audience: audience.iter().map(|pattern| pattern.parse().unwrap()).collect(),
+        inject,
+        value: SecretValue::new(SECRET),
+    }
+}
+
+fn bearer() -> Inject {
+    Inject::Header { name: HeaderName::from_static("authorization"), prefix: "Bearer ".into() }
+}
+
+fn names() -> Arc<Names> {
+    Names::new(&[
+        ("api.example", &[&["127.0.0.1"]]),
+        ("www.api.example", &[&["127.0.0.1"]]),
+        ("evil.example", &[&["127.0.0.1"]]),
+    ])
+}
+
+#[tokio::test]
+async fn attached_for_the_audience_over_what_the_guest_had_set() {
+    let server = Server::start(|_| ok("x")).await;
+    let request = EgressRequest {
+        headers: header_map([("authorization", "guest"), ("x-other", "1")]).unwrap(),
+        credentials: vec![
+            credential("key", &["http://api.example:*"], bearer()),
+            credential("id", &["http://*.example:*"], Inject::Query { name: "id".into() }),
+        ],
+        ..get(format!("http://api.example:{}/?a=b&id=guest", server.port))
+    };
+    let response = Egress::new(names()).send(&open(&["127.0.0.1"]), request).await.unwrap();
+    let received = server.log().pop().unwrap();
+    assert_eq!(received.header("authorization"), Some("Bearer s3cr3t/value"));
+    assert_eq!(received.line, "GET /?a=b&id=s3cr3t%2Fvalue HTTP/1.1");
+    assert_eq!(response.url, format!("http://api.example:{}/?a=b", server.port));
+}
+
+#[tokio::test]
+async fn not_sent_to_others_at_all() {
+    let server = Server::start(|_| ok("x")).await;
+    for (audience, url) in [
+        (&["http://api.example:*"][..], "http://evil.example"),
+        (&["http://api.example"], "http://api.example"),
+        (&["https://api.example:*"], "http://api.example"),
+        (&[], "http://api.example"),
+    ] {
+        let request = EgressRequest {
+            credentials: vec![credential("key", audience, bearer())],
+            ..get(format!("{url}:{}/", server.port))
+        };
+        let result = Egress::new(names()).send(&open(&["127.0.0.1"]), request).await;
+        assert_eq!(gate(&result), "audience", "{audience:?} and {url}");
+    }
+    assert_eq!(server.connections(), 0);
+}
+
+#[tokio::test]
+async fn dropped_and_attached_again_along_redirects() {
+    let server = Server::start(|request| {
+        let target = request.line.split(' ').nth(1).unwrap();
+        let target = target.split('?').next().unwrap();
+        match target.strip_prefix("/to/") {
+            Some(to) => redirect(302, to),
+            None => ok("end"),
+        }
+    })
+    .await;
+    let port = server.port;
+    let there = format!("http://evil.example:{port}/to/http://api.example:{port}/end");
+    let send = async |target: &str| {
+        let before = server.log().len();
+        let request = EgressRequest {
+            credentials: vec![
+                credential("key", &["http://api.example:*", "http://*.api.example:*"], bearer()),
+                credential("id", &["http://api.example:*"], Inject::Query { name: "id".into() }),
+            ],
+            ..get(format!("http://api.example:{port}/to/{target}"))
+        };
+        Egress::new(names()).send(&open(&["127.0.0.1"]), request).await.unwrap();
+        let log = server.log();
+        let seen = |request: &server::Received| {
+            let header = request.header("authorization") == Some("Bearer s3cr3t/value");
+            (header, request.line.contains("id=s3cr3t%2Fvalue"))
+        };
+        log[before..].iter().map(seen).collect::<Vec<_>>()
+    };
+    let (both, header, none) = ((true, true), (true, false), (false, false));
+    assert_eq!(send("/end").await, [both, both]);
+    assert_eq!(send(&format!("http://www.api.example:{port}/end")).await, [both, header]);
+    assert_eq!(send(&format!("http://evil.example:{port}/end")).await, [both, none]);
+    assert_eq!(send(&there).await, [both, none, both]);
+}
+
+#[tokio::test]
+async fn not_in_what_comes_back() {
+    // A server that repeats whatever it was sent, to itself and to others.
+    let server = Server::start(|request| {
+        let target = request.line.split(' ').nth(1).unwrap().to_owned();
+        let query = target.split_once('?').map_or("", |(_, query)| query);
+        match target.starts_with("/away") {
+            true => {
+                redirect(302, &format!("http://evil.example:{}/?{query}", request.local.port()))
+            }
+            false => answer("200 OK", &[("x-echo", &target), ("x-plain", SECRET)], ""),
+        }
+    })
+    .await;
+    let request = |path: &str| EgressRequest {
+        credentials: vec![credential(
+            "id",
+            &["http://api.example:*"],
+            Inject::Query { name: "id".into() },
+        )],
+        ..get(format!("http://api.example:{}{path}", server.port))
+    };
+    let egress = Egress::new(names());
+    let response = egress.send(&open(&["127.0.0.1"]), request("/stay?a=b")).await.unwrap();
+    assert_eq!(response.headers["x-echo"], "/stay?a=b&id=[redacted]");
+    assert_eq!(response.headers["x-plain"], "[redacted]");
+    let response = egress.send(&open(&["127.0.0.1"]), request("/away?a=b")).await.unwrap();
+    assert_eq!(server.log().pop().unwrap().line, "GET /?a=b HTTP/1.1");
+    assert!(!format!("{response:?}").contains("s3cr3t"));
+
+    let mut request = request("/away?a=b");
+    request.limits.max_redirects = 0;
+    let response = egress.send(&open(&["127.0.0.1"]), request).await.unwrap();
+    assert!(!format!("{:?}", response.headers).contains("s3cr3t"));
+}
+
+#[tokio::test]
+async fn a_redirect_may_not_carry_it_away() {
+    let server = Server::start(|request| {
+        let port = request.local.port();
+        redirect(302, &format!("http://evil.example:{port}/{}", SECRET.replace('/', "%2F")))
+    })
+    .await;
+    let request = EgressRequest {
+        credentials: vec![credential("key", &["http://api.example:*"], bearer())],
+        ..get(format!("http://api.example:{}/", server.port))
+    };
+    let result = Egress::new(names()).send(&open(&["127.0.0.1"]), request).await;
+    assert_eq!(gate(&result), "audience");
+    assert!(!format!("{result:?}").contains("s3cr3t"));
+    assert_eq!(server.log().len(), 1);
+}
+
+#[tokio::test]
+async fn not_in_errors() {
+    let reset = Server::start(|_| b"no HTTP at all\r\n\r\nconnection: close".to_vec()).await;
+    let policy = open(&["127.0.0.1"]);
+    let closed = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    for port in [reset.port, closed] {
+        let request = EgressRequest {
+            credentials: vec![
+                credential("id", &["http://api.example:*"], Inject::Query { name: "id".into() }),
+                credential("key", &["http://api.example:*"], bearer()),
+            ],
+            body: RequestBody::Bytes(SECRET.into()),
+            ..EgressRequest::new(
+                "POST",
+                format!("http://api.example:{port}/?other=guests-own"),
+                account(),
+            )
+        };
+        assert!(!format!("{request:?}").contains("s3cr3t"));
+        let result = Egress::new(names()).send(&policy, request).await;
+        assert_eq!(code(&result), "unavailable");
+        let shown = format!("{result:?}");
+        assert!(!shown.contains("s3cr3t") && !shown.contains("guests-own"), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn two_in_one_place_are_refused() {
+    let request = EgressRequest {
+        credentials: vec![
+            credential("a", &["http://api.example"], bearer()),
+            credential("b", &["http://api.example"], Inject::Basic { username: "u".into() }),
+        ],
+        ..get("http://api.example/")
+    };
+    let result = Egress::new(names()).send(&open(&["127.0.0.1"]), request).await;
+    assert_eq!(code(&result), "bad-arguments");
+}

@@ -1,0 +1,287 @@
+//! What a binding may do: what its manifest asks for ∩ what the operator allows.
+//!
+//! Every import asks here first. A refusal names the gate (`manifest` where the plugin never
+//! asked, `grant` where the operator has not allowed it) and the lines of `ampoule.toml` that
+//! would allow it.
+
+use std::collections::BTreeMap;
+
+use ampoule_contract::Denial;
+
+use crate::config::GrantConfig;
+use crate::egress::{AudiencePattern, Inject, Policy};
+use crate::manifest::{FileAccess, Requests};
+
+/// The effective grants of a binding.
+#[derive(Clone, Debug)]
+pub(crate) struct Grants {
+    binding: String,
+    clock: Switch,
+    random: Switch,
+    ask: Switch,
+    requested_files: Option<FileAccess>,
+    granted_files: Option<FileAccess>,
+    http: Option<Policy>,
+    requested_tools: Vec<String>,
+    granted_tools: Vec<String>,
+    requested_services: Vec<String>,
+    granted_services: BTreeMap<String, String>,
+    requested_secrets: Vec<String>,
+    secrets: BTreeMap<String, GrantedSecret>,
+}
+
+/// A capability that is there or not.
+#[derive(Clone, Copy, Debug)]
+struct Switch {
+    requested: bool,
+    granted: bool,
+}
+
+/// A secret a binding may use.
+#[derive(Clone, Debug)]
+pub(crate) struct GrantedSecret {
+    /// The operator's name for it.
+    pub source: String,
+    /// The origins it may be sent to.
+    pub audience: Vec<AudiencePattern>,
+    /// Where it goes in a request.
+    pub inject: Option<Inject>,
+}
+
+impl Grants {
+    /// The intersection for the binding called `binding`.
+    pub(crate) fn new(binding: &str, requests: &Requests, grant: &GrantConfig) -> Grants {
+        let all = requests.all();
+        let policy =
+            Policy::new(binding, all.http.clone(), grant.http.clone(), grant.addresses.clone());
+        let secrets = grant.secrets.iter().filter_map(|(name, given)| {
+            let request = all.secrets.get(name)?;
+            Some((
+                name.clone(),
+                GrantedSecret {
+                    source: given.secret.clone(),
+                    audience: given.audience.clone().unwrap_or_else(|| request.audience.clone()),
+                    inject: request.inject.clone(),
+                },
+            ))
+        });
+        Grants {
+            binding: binding.to_owned(),
+            clock: Switch { requested: all.clock, granted: grant.clock.unwrap_or(true) },
+            random: Switch { requested: all.random, granted: grant.random.unwrap_or(true) },
+            ask: Switch { requested: all.ask, granted: grant.ask },
+            requested_files: all.files,
+            granted_files: grant.files,
+            http: (!all.http.is_empty()).then_some(policy),
+            requested_tools: all.tools,
+            granted_tools: grant.tools.clone(),
+            requested_services: all.services,
+            granted_services: grant.services.clone(),
+            secrets: secrets.collect(),
+            requested_secrets: all.secrets.into_keys().collect(),
+        }
+    }
+
+    pub(crate) fn clock(&self) -> Result<(), Denial> {
+        self.switch("clock", self.clock)
+    }
+
+    pub(crate) fn random(&self) -> Result<(), Denial> {
+        self.switch("random", self.random)
+    }
+
+    pub(crate) fn ask(&self) -> Result<(), Denial> {
+        self.switch("ask", self.ask)
+    }
+
+    fn switch(&self, name: &str, switch: Switch) -> Result<(), Denial> {
+        match switch {
+            Switch { requested: false, .. } => Err(self.not_requested(name)),
+            Switch { granted: false, .. } => {
+                Err(self.not_granted(format!("`{name}`"), format!("grant.{name} = true")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The rules for its HTTP requests; each request is judged by them.
+    pub(crate) fn http(&self) -> Result<&Policy, Denial> {
+        self.http.as_ref().ok_or_else(|| self.not_requested("http"))
+    }
+
+    pub(crate) fn files(&self, wanted: FileAccess) -> Result<(), Denial> {
+        if self.requested_files < Some(wanted) {
+            let what = format!("files = \"{}\"", wanted.name());
+            return Err(self.not_requested(&what));
+        }
+        if self.granted_files < Some(wanted) {
+            let what = format!("{} access to the workspace", wanted.name());
+            return Err(self.not_granted(what, format!("grant.files = \"{}\"", wanted.name())));
+        }
+        Ok(())
+    }
+
+    /// What it may do with files at most.
+    pub(crate) fn file_access(&self) -> Option<FileAccess> {
+        self.requested_files.min(self.granted_files)
+    }
+
+    pub(crate) fn tool(&self, id: &str) -> Result<(), Denial> {
+        if !self.requested_tools.iter().any(|pattern| matches(pattern, id)) {
+            return Err(self.not_requested(&format!("tools = [\"{id}\"]")));
+        }
+        if !self.granted_tools.iter().any(|pattern| matches(pattern, id)) {
+            let line = format!("grant.tools = [\"{id}\"]");
+            return Err(self.not_granted(format!("calling the tool `{id}`"), line));
+        }
+        Ok(())
+    }
+
+    /// Whether it may call any tool at all.
+    pub(crate) fn tools(&self) -> Result<(), Denial> {
+        if self.requested_tools.is_empty() {
+            return Err(self.not_requested("tools"));
+        }
+        if self.granted_tools.is_empty() {
+            return Err(self.not_granted("calling tools".into(), "grant.tools = [\"NAME\"]".into()));
+        }
+        Ok(())
+    }
+
+    /// The binding that serves a service for this one.
+    pub(crate) fn service(&self, service: &str) -> Result<&str, Denial> {
+        if !self.requested_services.iter().any(|requested| requested == service) {
+            return Err(self.not_requested(&format!("services = [\"{service}\"]")));
+        }
+        self.granted_services.get(service).map(String::as_str).ok_or_else(|| {
+            let line = format!("grant.services = {{ {service} = \"BINDING\" }}");
+            self.not_granted(format!("the service `{service}`"), line)
+        })
+    }
+
+    pub(crate) fn secret(&self, name: &str) -> Result<&GrantedSecret, Denial> {
+        if !self.requested_secrets.iter().any(|requested| requested == name) {
+            return Err(self.not_requested(&format!("secrets.{name}")));
+        }
+        self.secrets.get(name).ok_or_else(|| {
+            let line = format!("grant.secrets.{name} = {{ secret = \"NAME\" }}");
+            self.not_granted(format!("the secret `{name}`"), line)
+        })
+    }
+
+    /// What the plugin cannot do without and has not been granted at all.
+    pub(crate) fn missing(&self, required: &Requests) -> Option<Denial> {
+        let first = |names: &[String]| names.first().cloned();
+        let services = || required.services.iter().find_map(|name| self.service(name).err());
+        let secrets = || required.secrets.keys().find_map(|name| self.secret(name).err());
+        let http = || {
+            let policy = self.http.as_ref().filter(|_| !required.http.is_empty())?;
+            policy.nothing_granted().then(|| {
+                let pattern = &required.http[0];
+                let line = format!("grant.http = [\"{pattern}\"]");
+                self.not_granted(format!("HTTP requests such as `{pattern}`"), line)
+            })
+        };
+        let tools = || {
+            let wanted = first(&required.tools).filter(|_| self.granted_tools.is_empty())?;
+            let line = format!("grant.tools = [\"{wanted}\"]");
+            Some(self.not_granted("calling tools".into(), line))
+        };
+        None.or_else(|| required.clock.then(|| self.clock().err()).flatten())
+            .or_else(|| required.random.then(|| self.random().err()).flatten())
+            .or_else(|| required.ask.then(|| self.ask().err()).flatten())
+            .or_else(|| required.files.and_then(|access| self.files(access).err()))
+            .or_else(http)
+            .or_else(tools)
+            .or_else(services)
+            .or_else(secrets)
+    }
+
+    fn not_requested(&self, what: &str) -> Denial {
+        Denial {
+            gate: "manifest",
+            message: format!(
+                "the plugin's manifest does not ask for `{what}`; only its author can change that"
+            ),
+            allow: None,
+        }
+    }
+
+    fn not_granted(&self, what: String, line: String) -> Denial {
+        Denial {
+            gate: "grant",
+            message: format!("{what} is not granted to `{}`", self.binding),
+            allow: Some(format!("[bindings.{}]\n{line}", self.binding)),
+        }
+    }
+}
+
+/// Whether a tool's id matches a pattern, in which `*` stands for any run of characters but `/`.
+/// `binding` alone also matches each tool of that binding.
+pub(crate) fn matches(pattern: &str, id: &str) -> bool {
+    fn part(pattern: &[u8], text: &[u8]) -> bool {
+        // Greedy with one point to come back to, so never worse than the product of lengths.
+        let (mut p, mut t, mut star) = (0, 0, None);
+        while t < text.len() {
+            if p < pattern.len() && pattern[p] == b'*' {
+                star = Some((p, t));
+                p += 1;
+            } else if p < pattern.len() && pattern[p] == text[t] {
+                p += 1;
+                t += 1;
+            } else if let Some((sp, st)) = star {
+                p = sp + 1;
+                t = st + 1;
+                star = Some((sp, st + 1));
+            } else {
+                return false;
+            }
+        }
+        pattern[p..].iter().all(|&byte| byte == b'*')
+    }
+    match (pattern.split_once('/'), id.split_once('/')) {
+        (Some((pb, pt)), Some((b, t))) => {
+            part(pb.as_bytes(), b.as_bytes()) && part(pt.as_bytes(), t.as_bytes())
+        }
+        (None, Some((b, _))) => part(pattern.as_bytes(), b.as_bytes()),
+        (None, None) => part(pattern.as_bytes(), id.as_bytes()),
+        (Some(_), None) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_of_tools() {
+        for (pattern, id, expected) in [
+            ("json-*", "json-query", true),
+            ("json-*", "json", false),
+            ("*", "hash", true),
+            ("*", "files/read", true),
+            ("files", "files/read", true),
+            ("files/*", "files/read", true),
+            ("files/r*d", "files/read", true),
+            ("files/write", "files/read", false),
+            ("files/read", "files", false),
+            ("*/read", "files/read", true),
+            ("", "hash", false),
+        ] {
+            assert_eq!(matches(pattern, id), expected, "{pattern} against {id}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_granted_by_default_but_clock_and_random() {
+        let requests: Requests =
+            toml::from_str("clock = true\nfiles = \"read\"\nask = true").expect("valid");
+        let grants = Grants::new("x", &requests, &GrantConfig::default());
+        assert!(grants.clock().is_ok());
+        assert_eq!(grants.random().unwrap_err().gate, "manifest");
+        let denial = grants.files(FileAccess::Read).unwrap_err();
+        assert_eq!(denial.allow.as_deref(), Some("[bindings.x]\ngrant.files = \"read\""));
+        assert_eq!(grants.files(FileAccess::ReadWrite).unwrap_err().gate, "manifest");
+        assert_eq!(grants.missing(&requests).map(|d| d.gate), Some("grant"));
+    }
+}

@@ -1,0 +1,530 @@
+//! The host: what an application holds. A clone is the same host.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use ampoule_contract::{
+    Account, CallContext, End, Limits, Meter, Model, Outcome, Receipt, ToolCall, ToolDefinition,
+    Tools,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::ask::{Ask, AskNobody};
+use crate::cache::Cache;
+use crate::call::{Fuel, Request};
+use crate::config::Config;
+use crate::egress::Egress;
+use crate::engine::POOL_INSTANCES;
+use crate::error::HostError;
+use crate::manifest::Manifest;
+use crate::model::Connector;
+use crate::plugin::Compiler;
+use crate::reach::Reach;
+use crate::registry::{BoundTool, Registry};
+use crate::secrets::{ConfiguredSecrets, Secrets};
+
+/// A host of plugins. `Clone + Send + Sync`; a clone is the same host.
+#[derive(Clone)]
+pub struct Host(Arc<Inner>);
+
+struct Inner {
+    compiler: Arc<Compiler>,
+    registry: RwLock<Arc<Registry>>,
+    config: RwLock<Config>,
+    run_limits: Limits,
+    others: Vec<Arc<dyn Tools>>,
+    models: BTreeMap<String, Arc<dyn Model>>,
+    secrets: Arc<dyn Secrets>,
+    ask: Arc<dyn Ask>,
+    egress: Egress,
+    outer: Arc<Semaphore>,
+    inner: Arc<Semaphore>,
+    seed: String,
+    calls: AtomicU64,
+    pooled: bool,
+}
+
+/// Calls from outside that may run at once. The rest of the pool is for the tools they call, so
+/// that a thousand calls that each call a tool do not wait for each other for ever.
+const OUTER_CALLS: usize = POOL_INSTANCES as usize * 9 / 10;
+
+/// The longest wait for a free instance.
+const LONGEST_QUEUE: Duration = Duration::from_secs(30);
+
+/// Makes a [`Host`].
+#[derive(Default)]
+pub struct HostBuilder {
+    config: Config,
+    others: Vec<Arc<dyn Tools>>,
+    models: BTreeMap<String, Arc<dyn Model>>,
+    secrets: Option<Arc<dyn Secrets>>,
+    ask: Option<Arc<dyn Ask>>,
+    egress: Option<Egress>,
+    cache: Option<(PathBuf, PathBuf)>,
+}
+
+impl fmt::Debug for HostBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HostBuilder").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl HostBuilder {
+    /// What the operator allows. Default: no plugin, no grant.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> HostBuilder {
+        self.config = config;
+        self
+    }
+
+    /// Adds a plugin's file, or a folder of them, to the search path.
+    #[must_use]
+    pub fn plugins(mut self, path: impl Into<PathBuf>) -> HostBuilder {
+        self.config.plugins.push(path.into());
+        self
+    }
+
+    /// Adds tools that are no plugins: Rust functions, agents, other hosts. Plugins with a grant
+    /// can call them too.
+    #[must_use]
+    pub fn tools(mut self, tools: Arc<dyn Tools>) -> HostBuilder {
+        self.others.push(tools);
+        self
+    }
+
+    /// Adds a model under a name, beside the connectors that are bound.
+    #[must_use]
+    pub fn model(mut self, name: impl Into<String>, model: Arc<dyn Model>) -> HostBuilder {
+        self.models.insert(name.into(), model);
+        self
+    }
+
+    /// Where secrets come from. Default: what `[secrets]` of the configuration names.
+    #[must_use]
+    pub fn secrets(mut self, secrets: Arc<dyn Secrets>) -> HostBuilder {
+        self.secrets = Some(secrets);
+        self
+    }
+
+    /// How questions reach a person. Default: they do not.
+    #[must_use]
+    pub fn ask(mut self, ask: Arc<dyn Ask>) -> HostBuilder {
+        self.ask = Some(ask);
+        self
+    }
+
+    /// The way to the network. Default: the system's resolver and roots of trust.
+    #[must_use]
+    pub fn egress(mut self, egress: Egress) -> HostBuilder {
+        self.egress = Some(egress);
+        self
+    }
+
+    /// Keeps compiled code in `folder`, authenticated with the key in `key`, which must lie
+    /// outside it. Default: nothing is kept and each process compiles anew.
+    #[must_use]
+    pub fn cache(mut self, folder: impl Into<PathBuf>, key: impl Into<PathBuf>) -> HostBuilder {
+        self.cache = Some((folder.into(), key.into()));
+        self
+    }
+
+    /// Makes the host. Must be called within a Tokio runtime, as must everything of a host.
+    ///
+    /// # Errors
+    /// The engine, the cache or the configuration cannot be used. A plugin that is refused is no
+    /// error: [`Host::refused`] lists it.
+    pub async fn build(self) -> Result<Host, HostError> {
+        let (engine, pooled) = crate::engine::engine()?;
+        let linker = crate::imports::linker(&engine).map_err(|error| HostError::engine(&error))?;
+        let fingerprint = crate::engine::fingerprint(&engine);
+        let cache = self.cache.map(|(folder, key)| Cache::open(&folder, &key, &fingerprint));
+        let compiler = Arc::new(Compiler { engine, linker, cache: cache.transpose()? });
+        let registry = Registry::load(&self.config, &compiler).await?;
+        let run_limits =
+            self.config.run_limits().map_err(|error| HostError::config("ampoule.toml", error))?;
+        let configured = || Arc::new(ConfiguredSecrets::new(self.config.secrets.clone()));
+        Ok(Host(Arc::new(Inner {
+            compiler,
+            registry: RwLock::new(Arc::new(registry)),
+            run_limits,
+            others: self.others,
+            models: self.models,
+            secrets: self.secrets.unwrap_or_else(|| configured()),
+            ask: self.ask.unwrap_or_else(|| Arc::new(AskNobody)),
+            egress: self.egress.unwrap_or_default(),
+            outer: Arc::new(Semaphore::new(OUTER_CALLS)),
+            inner: Arc::new(Semaphore::new(POOL_INSTANCES as usize - OUTER_CALLS)),
+            seed: crate::digest::secret_id()[..8].to_owned(),
+            calls: AtomicU64::new(0),
+            pooled,
+            config: RwLock::new(self.config),
+        })))
+    }
+}
+
+/// A tool a plugin may call.
+pub(crate) enum Callee {
+    /// A plugin's.
+    Plugin(Arc<BoundTool>),
+    /// Another's.
+    Other(Arc<dyn Tools>, Arc<ToolDefinition>),
+}
+
+impl Callee {
+    pub(crate) fn id(&self) -> &str {
+        match self {
+            Callee::Plugin(tool) => &tool.definition.id,
+            Callee::Other(_, definition) => &definition.id,
+        }
+    }
+}
+
+impl Host {
+    /// Begins a host.
+    pub fn builder() -> HostBuilder {
+        HostBuilder::default()
+    }
+
+    /// Calls a tool. Always answers, with a receipt whatever the end; dropping the future
+    /// cancels the call and frees everything but file work already handed to a thread.
+    pub async fn call(&self, call: ToolCall) -> Outcome {
+        let ToolCall { tool, arguments, context } = call;
+        match self.find(&tool) {
+            Some(Callee::Plugin(tool)) => {
+                let above = context.budget.clone().unwrap_or_else(|| self.run_account());
+                // A tool that is no plugin may lie between: what it was called with says how deep.
+                let depth = above.used(Meter::ToolDepth);
+                let account = above.child(tool.binding.limits);
+                let request = Request { arguments, context, account, depth, fuel: Fuel::OfRun };
+                crate::call::invoke(self.clone(), tool, request).await.outcome
+            }
+            Some(Callee::Other(tools, definition)) => {
+                let tool = definition.id.clone();
+                tools.call(ToolCall { tool, arguments, context }).await
+            }
+            None => {
+                let end = End::Denied(self.unknown(&tool));
+                let receipt = Receipt::empty(self.next_id(), tool, end.word());
+                Outcome { end, receipt }
+            }
+        }
+    }
+
+    fn unknown(&self, tool: &str) -> ampoule_contract::Denial {
+        let shown: String = tool.chars().take(80).collect();
+        let names: Vec<_> = self.definitions().iter().map(|tool| tool.id.clone()).collect();
+        let nearest = nearest(&shown, &names);
+        let hint = match (nearest, names.len()) {
+            (Some(nearest), _) => format!("; did you mean `{nearest}`?"),
+            (None, 0) => "; there are no tools at all: set `plugins` in ampoule.toml".into(),
+            (None, 1..=20) => format!("; there are {}", names.join(", ")),
+            (None, n) => format!("; there are {n} others"),
+        };
+        ampoule_contract::Denial {
+            gate: "registry",
+            message: format!("there is no tool `{shown}`{hint}"),
+            allow: None,
+        }
+    }
+
+    /// All tools there are now, plugins' and others', in byte order of their ids.
+    pub(crate) fn definitions(&self) -> Vec<Arc<ToolDefinition>> {
+        let registry = self.registry();
+        let mut all: Vec<_> = registry.tools.values().map(|tool| tool.definition.clone()).collect();
+        for others in &self.0.others {
+            let new =
+                others.tools().into_iter().filter(|tool| !registry.tools.contains_key(&tool.id));
+            all.extend(new);
+        }
+        all.sort_by(|a, b| a.id.cmp(&b.id));
+        all
+    }
+
+    /// The tool with an id, or with the name of an id for models.
+    pub(crate) fn find(&self, id: &str) -> Option<Callee> {
+        if let Some(tool) = self.registry().tool(id) {
+            return Some(Callee::Plugin(tool.clone()));
+        }
+        self.0.others.iter().find_map(|others| {
+            let tools = others.tools();
+            let tool = tools.iter().find(|tool| tool.id == id || tool.model_name() == id)?;
+            Some(Callee::Other(others.clone(), tool.clone()))
+        })
+    }
+
+    /// The model under a name: one that was added, or a binding that is a connector for `llm`.
+    pub fn model(&self, name: &str) -> Option<Arc<dyn Model>> {
+        if let Some(model) = self.0.models.get(name) {
+            return Some(model.clone());
+        }
+        let binding = self.registry().bindings.get(name)?.clone();
+        let manifest = binding.plugin.manifest.as_ref()?;
+        let is_connector = manifest.services.iter().any(|service| service == "llm");
+        is_connector.then(|| Arc::new(Connector { host: self.clone(), binding }) as Arc<dyn Model>)
+    }
+
+    /// The names of all models there are.
+    pub fn models(&self) -> Vec<String> {
+        let registry = self.registry();
+        let bound = registry.bindings.values().filter(|binding| {
+            let manifest = binding.plugin.manifest.as_ref();
+            manifest.is_some_and(|m| m.services.iter().any(|service| service == "llm"))
+        });
+        let mut names: Vec<_> = bound.map(|binding| binding.name.clone()).collect();
+        names.extend(self.0.models.keys().cloned());
+        names.sort();
+        names
+    }
+
+    /// What is bound, for people: see [`BindingInfo`].
+    pub fn bindings(&self) -> Vec<BindingInfo> {
+        let registry = self.registry();
+        registry.bindings.values().map(|binding| BindingInfo::new(binding)).collect()
+    }
+
+    /// The plugins and bindings that were refused, and why.
+    pub fn refused(&self) -> Vec<String> {
+        self.registry().refused.iter().map(ToString::to_string).collect()
+    }
+
+    /// Reads configuration and plugins again and replaces all of them at once; calls under way
+    /// end as they began.
+    ///
+    /// # Errors
+    /// The configuration is unusable; everything stays as it was.
+    pub async fn reload(&self, config: Config) -> Result<(), HostError> {
+        let registry = Registry::load(&config, &self.0.compiler).await?;
+        *self.0.registry.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(registry);
+        *self.0.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+        Ok(())
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Config {
+        self.0.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Compiles, or loads from the cache, the code of every plugin now, several at once, so that
+    /// no first call has to wait for it. Returns what could not be compiled.
+    pub async fn warm(&self) -> Vec<HostError> {
+        let registry = self.registry();
+        let plugins = registry.bindings.values().map(|binding| binding.plugin.clone());
+        let compiled = plugins.map(|plugin| {
+            let compiler = self.0.compiler.clone();
+            async move { plugin.code(&compiler).await.err() }
+        });
+        let at_once = std::thread::available_parallelism().map_or(1, usize::from);
+        let compiled = futures::StreamExt::buffer_unordered(
+            futures::stream::iter(compiled.collect::<Vec<_>>()),
+            at_once,
+        );
+        let errors: Vec<_> = futures::StreamExt::collect(compiled).await;
+        errors.into_iter().flatten().collect()
+    }
+
+    /// Whether instances come from a pool; without one a fresh call costs several times as much.
+    pub fn pooled(&self) -> bool {
+        self.0.pooled
+    }
+
+    /// Whether only the pages a call has touched are made clean after it, which Linux offers from
+    /// 6.7 on; without it a fresh call costs about twice as much.
+    pub fn scans_pages() -> bool {
+        crate::engine::scans_pages()
+    }
+
+    /// A new account for a run, with the limits the operator gives runs.
+    pub fn run_account(&self) -> Arc<Account> {
+        Account::root(self.0.run_limits)
+    }
+
+    pub(crate) fn registry(&self) -> Arc<Registry> {
+        self.0.registry.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn compiler(&self) -> &Arc<Compiler> {
+        &self.0.compiler
+    }
+
+    pub(crate) fn secrets(&self) -> &dyn Secrets {
+        &*self.0.secrets
+    }
+
+    pub(crate) fn ask(&self) -> &dyn Ask {
+        &*self.0.ask
+    }
+
+    pub(crate) fn egress(&self) -> &Egress {
+        &self.0.egress
+    }
+
+    /// An id for a call: unlike any other of this process, and in all likelihood of any.
+    pub(crate) fn next_id(&self) -> String {
+        format!("{}-{}", self.0.seed, self.0.calls.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Waits for a place for an instance.
+    ///
+    /// A call from outside may wait a while; a tool called by another does not, because its
+    /// caller holds a place meanwhile.
+    pub(crate) async fn admit(
+        &self,
+        depth: u64,
+        context: &CallContext,
+    ) -> Result<Option<OwnedSemaphorePermit>, End> {
+        let busy = || End::Overloaded("too many calls are running; try again later".into());
+        if depth > 0 {
+            let inner = self.0.inner.clone().try_acquire_owned();
+            let permit = inner.or_else(|_| self.0.outer.clone().try_acquire_owned());
+            return permit.map(Some).map_err(|_| busy());
+        }
+        if let Ok(permit) = self.0.outer.clone().try_acquire_owned() {
+            return Ok(Some(permit));
+        }
+        tokio::select! {
+            permit = self.0.outer.clone().acquire_owned() => permit.map(Some).map_err(|_| busy()),
+            () = context.cancel.cancelled() => Err(End::Cancelled),
+            () = tokio::time::sleep(LONGEST_QUEUE) => Err(busy()),
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl Tools for Host {
+    fn tools(&self) -> Vec<Arc<ToolDefinition>> {
+        self.definitions()
+    }
+
+    async fn call(&self, call: ToolCall) -> Outcome {
+        Host::call(self, call).await
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host")
+            .field("bindings", &self.registry().bindings.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A binding, for people and for `ampoule inspect`.
+#[derive(Clone, Debug, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct BindingInfo {
+    /// Its name.
+    pub name: String,
+    /// The plugin's file.
+    pub path: PathBuf,
+    /// Digest of the file.
+    pub digest: String,
+    /// Size of the file in bytes.
+    pub size: u64,
+    /// What the plugin says of itself; absent for a component that knows nothing of Ampoule.
+    pub manifest: Option<Manifest>,
+    /// What the compiled component imports.
+    pub imports: Vec<String>,
+    /// What it can do at most, and what of it is granted.
+    pub reach: Vec<Reach>,
+    /// The lines of `ampoule.toml` that would grant all of it that is not granted.
+    pub allow: Option<String>,
+    /// The lines that would allow what it cannot do without and is not granted.
+    pub missing: Option<ampoule_contract::Denial>,
+    /// The limits of a call.
+    pub limits: Limits,
+}
+
+impl BindingInfo {
+    fn new(binding: &crate::registry::Binding) -> BindingInfo {
+        let plugin = &binding.plugin;
+        let grant = &binding.config.grant;
+        let (reach, allow) = match &plugin.manifest {
+            Some(_) => (
+                crate::reach::reach(&binding.requests, grant),
+                crate::reach::lines(&binding.name, &binding.requests, grant),
+            ),
+            None => crate::reach::of_component(&binding.name, &plugin.binary, grant),
+        };
+        BindingInfo {
+            name: binding.name.clone(),
+            path: plugin.path.clone(),
+            digest: plugin.digest.clone(),
+            size: std::fs::metadata(&plugin.path).map_or(0, |metadata| metadata.len()),
+            manifest: plugin.manifest.clone(),
+            imports: plugin.binary.imports.iter().cloned().collect(),
+            reach,
+            allow,
+            missing: binding.missing.clone(),
+            limits: binding.limits,
+        }
+    }
+}
+
+/// A fault of the host inside an import.
+#[derive(Debug)]
+pub(crate) struct HostFault(String);
+
+impl fmt::Display for HostFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for HostFault {}
+
+/// A fault of the host, as imports end a call with it.
+pub(crate) fn fault(message: impl Into<String>) -> wasmtime::Error {
+    HostFault(message.into()).into()
+}
+
+/// The name that is nearest to a misspelt one, if any is near.
+fn nearest<'a>(wanted: &str, names: &'a [String]) -> Option<&'a str> {
+    let near = names.iter().map(|name| (distance(wanted, name), name.as_str())).min()?;
+    (near.0 <= wanted.len() / 3).then_some(near.1)
+}
+
+/// Levenshtein's distance.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, cb) in b.iter().enumerate() {
+            let cost = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = cost.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// Where the command and other programs of a user keep compiled code, and its key: the platform's
+/// cache and configuration folders (`$XDG_CACHE_HOME`, `$XDG_CONFIG_HOME`, else below `$HOME`).
+///
+/// `None` where the user has no home.
+pub fn user_cache() -> Option<(PathBuf, PathBuf)> {
+    let place = |variable: &str, below_home: &str| {
+        let set = std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+        set.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(below_home)))
+    };
+    let cache = place("XDG_CACHE_HOME", ".cache")?.join("ampoule");
+    let key = place("XDG_CONFIG_HOME", ".config")?.join("ampoule").join("cache.key");
+    Some((cache, key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_name_is_recognised() {
+        let names = ["json-filter".to_owned(), "hash".to_owned()];
+        assert_eq!(nearest("json_filter", &names), Some("json-filter"));
+        assert_eq!(nearest("jsonfilter", &names), Some("json-filter"));
+        assert_eq!(nearest("weather", &names), None);
+    }
+}

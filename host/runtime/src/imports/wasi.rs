@@ -1,0 +1,241 @@
+//! WASI, for what language runtimes and foreign components import: stand-ins that reach nothing,
+//! `wasi:http` through the one egress, and the workspace, read-only, as the only directory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use tokio::io::AsyncWrite;
+use wasmtime::component::{Linker, ResourceTable};
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::random::Deterministic;
+use wasmtime_wasi::{
+    FsPerms, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView,
+};
+use wasmtime_wasi_http::{
+    Error as HttpError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
+    WasiHttpView,
+};
+use wasmtime_wasi_io::poll::Pollable;
+use wasmtime_wasi_io::streams::{OutputStream, StreamError, StreamResult};
+
+use super::log;
+use crate::egress::{EgressError, EgressRequest, RequestBody};
+use crate::manifest::FileAccess;
+use crate::state::{CallState, Running};
+
+/// The most random bytes one WASI call gives.
+const MAX_RANDOM_BYTES: u64 = 65_536;
+
+/// The most bytes of header fields a guest may build.
+const MAX_FIELD_BYTES: usize = 64 << 10;
+
+/// The most bytes written to standard output at once.
+const WRITE_BYTES: usize = 64 << 10;
+
+/// WASI's part of a call.
+pub(crate) struct Wasi {
+    ctx: WasiCtx,
+    http: WasiHttpCtx,
+    hooks: Outgoing,
+}
+
+/// Adds all of WASI 0.2 that may be imported.
+///
+/// # Errors
+/// Two imports have the same name: a fault of the host.
+pub(crate) fn add_to_linker(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)
+}
+
+impl Wasi {
+    /// What a call gets: no environment, no arguments, no network of its own, the clock and
+    /// randomness where they are granted, else a clock that stands still and zeros.
+    fn new(call: &Arc<Running>) -> Wasi {
+        let grants = &call.binding.grants;
+        let mut ctx = WasiCtxBuilder::new();
+        ctx.allow_tcp(false)
+            .allow_udp(false)
+            .allow_ip_name_lookup(false)
+            .allow_blocking_current_thread(false)
+            .max_random_size(MAX_RANDOM_BYTES)
+            .stdout(Lines { call: call.clone(), level: "stdout" })
+            .stderr(Lines { call: call.clone(), level: "stderr" });
+        if grants.clock().is_err() {
+            ctx.wall_clock(Frozen).monotonic_clock(Frozen);
+        }
+        if grants.random().is_err() {
+            ctx.secure_random(Deterministic::new(vec![0]))
+                .insecure_random(Deterministic::new(vec![0]))
+                .insecure_random_seed(0);
+        }
+        if grants.file_access() >= Some(FileAccess::Read)
+            && let Some(directory) = &call.context.workspace
+            && let Err(error) = ctx.preopened_dir(directory, ".", FsPerms::ReadOnly)
+        {
+            tracing::warn!(call = call.id, "the workspace cannot be opened: {error:#}");
+        }
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(MAX_FIELD_BYTES);
+        Wasi { ctx: ctx.build(), http, hooks: Outgoing(call.clone()) }
+    }
+}
+
+impl CallState {
+    /// WASI's part, made when it is first needed: most plugins never do.
+    fn wasi(&mut self) -> (&mut Wasi, &mut ResourceTable) {
+        let wasi = self.wasi.get_or_insert_with(|| Box::new(Wasi::new(&self.call)));
+        (wasi, &mut self.table)
+    }
+}
+
+impl WasiView for CallState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let (wasi, table) = self.wasi();
+        WasiCtxView { ctx: &mut wasi.ctx, table }
+    }
+}
+
+impl WasiHttpView for CallState {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        let (wasi, table) = self.wasi();
+        WasiHttpCtxView { ctx: &mut wasi.http, table, hooks: &mut wasi.hooks }
+    }
+}
+
+/// A clock that was not granted: it stands still.
+struct Frozen;
+
+impl HostWallClock for Frozen {
+    fn resolution(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    fn now(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+impl HostMonotonicClock for Frozen {
+    fn resolution(&self) -> u64 {
+        1_000_000_000
+    }
+
+    fn now(&self) -> u64 {
+        0
+    }
+}
+
+/// `wasi:http` requests, sent by the same egress under the same rules as our own.
+struct Outgoing(Arc<Running>);
+
+type Answer = Result<
+    (http::Response<WasiBody>, Box<dyn Future<Output = Result<(), HttpError>> + Send>),
+    HttpError,
+>;
+
+impl WasiHttpHooks for Outgoing {
+    fn send_request(
+        &mut self,
+        request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _processed: Box<dyn Future<Output = Result<(), HttpError>> + Send>,
+    ) -> Box<dyn Future<Output = Answer> + Send> {
+        Box::new(send(self.0.clone(), request, options))
+    }
+}
+
+async fn send(
+    call: Arc<Running>,
+    request: http::Request<WasiBody>,
+    options: Option<RequestOptions>,
+) -> Answer {
+    let refused = |error: EgressError| match error {
+        EgressError::Denied(denial) => {
+            call.deny(denial);
+            HttpError::HttpRequestDenied
+        }
+        // This future cannot end the call; the guest is told, and its next host call ends it.
+        EgressError::Limit(_) => HttpError::ConnectionLimitReached,
+        EgressError::Failed(error) => match error.code.as_str() {
+            "timeout" => HttpError::ConnectionTimeout,
+            "too-large" => HttpError::HttpResponseHeaderSectionSize(None),
+            "bad-arguments" => HttpError::HttpRequestUriInvalid,
+            _ => HttpError::DestinationUnavailable,
+        },
+    };
+    let policy = call.binding.grants.http().map_err(|denial| refused(denial.into()))?;
+    let body = |body: WasiBody| RequestBody::Stream {
+        body: body.map_err(|error| error.to_string().into()).boxed_unsync(),
+        length: None,
+    };
+    let mut request = EgressRequest::from_http(request.map(body), call.account.clone());
+    let left = call.deadline.left();
+    // WASI leaves redirects to the guest.
+    request.limits.max_redirects = 0;
+    request.limits.max_response_bytes = u64::MAX;
+    request.limits.total_time = left;
+    let first_byte = options.and_then(|options| options.first_byte_timeout).unwrap_or(left);
+    request.limits.time_to_headers = request.limits.time_to_headers.min(first_byte).min(left);
+    let response = call.host.egress().send(policy, request).await.map_err(refused)?;
+    let mut answer = http::Response::builder().status(response.status);
+    if let Some(headers) = answer.headers_mut() {
+        *headers = response.headers;
+    }
+    let frames = response.body.map(|chunk| match chunk {
+        Ok(bytes) => Ok(Frame::data(bytes)),
+        Err(_) => Err(HttpError::HttpResponseIncomplete),
+    });
+    let body = StreamBody::new(frames).boxed_unsync();
+    let answer = answer.body(body).map_err(|_| HttpError::HttpResponseIncomplete)?;
+    Ok((answer, Box::new(std::future::ready(Ok(())))))
+}
+
+/// Standard output or error: lines for the operator, under the limit of log bytes.
+#[derive(Clone)]
+struct Lines {
+    call: Arc<Running>,
+    level: &'static str,
+}
+
+impl IsTerminal for Lines {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Lines {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        // Only WASI 0.3 asks for this one, which is off.
+        Box::new(tokio::io::sink())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+impl OutputStream for Lines {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        let text = String::from_utf8_lossy(&bytes);
+        let text = text.trim_end_matches('\n').to_owned();
+        log::write(&self.call, self.level, text, None).map_err(StreamError::Trap)
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(WRITE_BYTES)
+    }
+}
+
+#[wasmtime_wasi_io::async_trait]
+impl Pollable for Lines {
+    async fn ready(&mut self) {}
+}

@@ -1,0 +1,78 @@
+//! Ampoule: a host for sealed WebAssembly plugins, for the tools of AI agents.
+//!
+//! A plugin is one file. It reaches nothing that was not granted, each call runs in a fresh
+//! instance under fuel, memory, time and byte limits, and each call comes back with a receipt.
+//!
+//! ```no_run
+//! use ampoule::{Call, End, Host};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let host = Host::builder().plugins("target/plugins").build().await?;
+//! let call = Call::new("json-filter", r#"{"input": {"a": 1, "b": 2}, "fields": ["a"]}"#);
+//! let outcome = host.call(call).await;
+//! if let End::Value(output) = outcome.end {
+//!     println!("{:?} for {} fuel", output.value, outcome.receipt.used.get(ampoule::Meter::Fuel));
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Life of a call
+//!
+//! 1. The tool is found in the registry, a snapshot that [`Host::reload`] replaces whole.
+//! 2. The arguments are bounded, parsed and validated against the tool's schema.
+//! 3. The call waits for a place, unbilled, and gets a budget: its own limits, and no more fuel
+//!    than its caller or run has left.
+//! 4. A fresh instance is made and entered. Every import asks the grants, then the limits,
+//!    then works; its price is charged in the unit of instructions.
+//! 5. The end is read: see [`End`]. A value is bounded, validated and its writes are kept; a
+//!    failed call leaves nothing.
+//! 6. The instance is gone; the [`Receipt`] says what was used.
+//!
+//! # Where things are
+//!
+//! What a plugin asks for is its [`manifest`]; what the operator allows is [`config`]; the
+//! network is [`egress`]. An embedder can bring its own [`Secrets`], [`Ask`], models and tools.
+
+mod ask;
+mod binary;
+#[allow(missing_docs, unreachable_pub, unused_mut, unused_variables, reason = "generated")]
+mod bindings;
+mod cache;
+mod call;
+pub mod config;
+mod digest;
+pub mod egress;
+mod engine;
+mod error;
+mod grants;
+mod host;
+#[allow(unreachable_pub, reason = "the generated bindings re-export the types of resources")]
+mod imports;
+mod json;
+mod limits;
+pub mod manifest;
+mod model;
+pub mod package;
+mod plugin;
+mod reach;
+mod reflect;
+mod registry;
+mod schema;
+mod secrets;
+mod state;
+mod workspace;
+
+pub use ampoule_contract::{
+    Account, Blob, Blobs, Block, Breach, CallContext, CallEvent, Denial, Effects, End, EventSink,
+    Example, Limits, Message, Meter, Model, ModelEvent, ModelInfo, ModelRequest, ModelResponse,
+    ModelStream, ModelTool, Outcome, Output, Part, Problem, Receipt, Signal, TokenUsage,
+    ToolCall as Call, ToolDefinition, ToolError, ToolKind, Tools, Usage,
+};
+pub use ask::{Answer, Ask, AskNobody, Question};
+pub use config::Config;
+pub use error::HostError;
+pub use host::{BindingInfo, Host, HostBuilder, user_cache};
+pub use manifest::Manifest;
+pub use reach::Reach;
+pub use secrets::{ConfiguredSecrets, Secrets};
