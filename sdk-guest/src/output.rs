@@ -1,0 +1,185 @@
+//! What a tool answers beside a plain value.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::bindings::ampoule::plugin::types;
+use crate::{BlobRef, Error, Result};
+
+/// A value with content beside it, or only a part of what there is.
+///
+/// A tool that has just a value returns the value itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Output<T = Value> {
+    /// The value that the tool's output schema describes; `None` where the blocks are all.
+    pub value: Option<T>,
+    /// Content beside the value, in order.
+    pub blocks: Vec<Block>,
+    /// Whether something was left out because it was too large.
+    pub truncated: bool,
+    /// Where to go on: passed as the argument `cursor`, it continues after this answer.
+    pub next: Option<String>,
+    /// An object with anything else.
+    pub meta: Option<Value>,
+}
+
+impl<T> Output<T> {
+    /// An output that is just a value.
+    pub fn new(value: T) -> Output<T> {
+        Output { value: Some(value), blocks: Vec::new(), truncated: false, next: None, meta: None }
+    }
+
+    /// An output of blocks, without a value.
+    pub fn blocks(blocks: impl IntoIterator<Item = Block>) -> Output<T> {
+        Output {
+            value: None,
+            blocks: blocks.into_iter().collect(),
+            truncated: false,
+            next: None,
+            meta: None,
+        }
+    }
+
+    /// The same with one more block.
+    #[must_use]
+    pub fn with_block(mut self, block: Block) -> Output<T> {
+        self.blocks.push(block);
+        self
+    }
+
+    /// The same, saying that something was left out because it was too large.
+    #[must_use]
+    pub fn with_truncated(mut self, truncated: bool) -> Output<T> {
+        self.truncated = truncated;
+        self
+    }
+
+    /// The same with the `cursor` that continues after it; `None` at the end.
+    #[must_use]
+    pub fn with_next(mut self, cursor: Option<String>) -> Output<T> {
+        self.next = cursor;
+        self
+    }
+
+    /// The same with anything else; `meta` should be an object.
+    #[must_use]
+    pub fn with_meta(mut self, meta: Value) -> Output<T> {
+        self.meta = Some(meta);
+        self
+    }
+}
+
+impl<T: Serialize> Output<T> {
+    pub(crate) fn encode(self) -> Result<types::Output> {
+        Ok(types::Output {
+            value: self.value.as_ref().map(encode).transpose()?,
+            blocks: self.blocks.into_iter().map(types::Block::from).collect(),
+            truncated: self.truncated,
+            next: self.next,
+            meta: self.meta.map(|meta| meta.to_string()),
+        })
+    }
+}
+
+impl<T: DeserializeOwned> Output<T> {
+    pub(crate) fn decode(output: types::Output) -> Result<Output<T>> {
+        Ok(Output {
+            value: output.value.map(|value| serde_json::from_str(&value)).transpose()?,
+            blocks: output.blocks.into_iter().map(Block::try_from).collect::<Result<_>>()?,
+            truncated: output.truncated,
+            next: output.next,
+            meta: output.meta.map(|meta| serde_json::from_str(&meta)).transpose()?,
+        })
+    }
+}
+
+/// The JSON of a value this plugin made. That it cannot be written is the plugin's fault.
+pub(crate) fn encode<T: Serialize>(value: &T) -> Result<String> {
+    serde_json::to_string(value)
+        .map_err(|error| Error::internal(format!("the answer cannot be written as JSON: {error}")))
+}
+
+/// One piece of content for a person or a model.
+///
+/// `kind` is from an open list: `text`, `image`, `audio`, `video`, `file`, `link`, `table`, `svg`,
+/// `html`. Exactly one of `text`, `data`, `blob` and `uri` should be set.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Block {
+    /// What it is.
+    pub kind: String,
+    /// Its media type (RFC 6838), for example `image/png`.
+    pub media_type: Option<String>,
+    /// The content as text.
+    pub text: Option<String>,
+    /// The content as bytes; for more than some kilobytes use `blob`.
+    pub data: Option<Vec<u8>>,
+    /// The content as a blob.
+    pub blob: Option<BlobRef>,
+    /// Where the content is to be found.
+    pub uri: Option<String>,
+    /// An object with anything else (title, alt text, audience, priority …).
+    pub meta: Option<Value>,
+}
+
+impl Block {
+    /// A text.
+    pub fn text(text: impl Into<String>) -> Block {
+        Block { kind: "text".into(), text: Some(text.into()), ..Block::default() }
+    }
+
+    /// Bytes of a kind and media type.
+    pub fn data(kind: &str, media_type: &str, data: impl Into<Vec<u8>>) -> Block {
+        Block {
+            kind: kind.into(),
+            media_type: Some(media_type.into()),
+            data: Some(data.into()),
+            ..Block::default()
+        }
+    }
+
+    /// A blob of a kind and media type.
+    pub fn blob(kind: &str, media_type: &str, blob: BlobRef) -> Block {
+        Block {
+            kind: kind.into(),
+            media_type: Some(media_type.into()),
+            blob: Some(blob),
+            ..Block::default()
+        }
+    }
+
+    /// A link.
+    pub fn link(uri: impl Into<String>) -> Block {
+        Block { kind: "link".into(), uri: Some(uri.into()), ..Block::default() }
+    }
+}
+
+impl From<Block> for types::Block {
+    fn from(block: Block) -> types::Block {
+        types::Block {
+            kind: block.kind,
+            media_type: block.media_type,
+            text: block.text,
+            data: block.data,
+            blob: block.blob.map(|blob| blob.id),
+            uri: block.uri,
+            meta: block.meta.map(|meta| meta.to_string()),
+        }
+    }
+}
+
+impl TryFrom<types::Block> for Block {
+    type Error = Error;
+
+    fn try_from(block: types::Block) -> Result<Block> {
+        Ok(Block {
+            kind: block.kind,
+            media_type: block.media_type,
+            text: block.text,
+            data: block.data,
+            blob: block.blob.map(|id| BlobRef { id }),
+            uri: block.uri,
+            meta: block.meta.map(|meta| serde_json::from_str(&meta)).transpose()?,
+        })
+    }
+}
