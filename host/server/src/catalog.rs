@@ -1,0 +1,155 @@
+//! Which tools a client sees, and how each is described to it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ampoule_contract::{ToolDefinition, Tools};
+use regex::Regex;
+use rmcp::model::{ErrorData, JsonObject, ListToolsResult, ProtocolVersion, Tool, ToolAnnotations};
+use serde_json::Value;
+
+use crate::error::ServeError;
+use crate::structured;
+
+/// Tools a page. Not fewer, because some clients ask for the first page only.
+const PAGE: usize = 250;
+
+/// What a cursor begins with; the name of the last tool of the page follows. So a page goes on at
+/// the right place even where tools have come and gone meanwhile.
+const CURSOR: &str = "after:";
+
+/// The tools that are served, out of all there are.
+pub(crate) struct Catalog {
+    tools: Arc<dyn Tools>,
+    patterns: Vec<Regex>,
+}
+
+impl Catalog {
+    /// # Errors
+    /// An entry is no pattern.
+    pub(crate) fn new(tools: Arc<dyn Tools>, patterns: &[String]) -> Result<Catalog, ServeError> {
+        let compiled = patterns.iter().map(|text| pattern(text)).collect::<Result<_, _>>()?;
+        let catalog = Catalog { tools, patterns: compiled };
+        let all = catalog.tools.tools();
+        for (text, pattern) in patterns.iter().zip(&catalog.patterns) {
+            if !all.iter().any(|tool| pattern.is_match(&tool.id)) {
+                tracing::warn!("the pattern `{text}` stands for no tool there is now");
+            }
+        }
+        Ok(catalog)
+    }
+
+    pub(crate) fn tools(&self) -> &dyn Tools {
+        &*self.tools
+    }
+
+    /// The tool with a name for models.
+    ///
+    /// # Errors
+    /// There is none, or it is not served.
+    pub(crate) fn find(&self, name: &str) -> Result<Arc<ToolDefinition>, ErrorData> {
+        let mut tools = self.tools.tools().into_iter();
+        tools.find(|tool| tool.model_name() == name && self.serves(tool)).ok_or_else(|| {
+            let shown: String = name.chars().take(128).collect();
+            ErrorData::invalid_params(
+                format!("there is no tool `{shown}`; `tools/list` has all there are"),
+                None,
+            )
+        })
+    }
+
+    /// The tools after `cursor`, in byte order of their names for models.
+    ///
+    /// # Errors
+    /// The cursor is not one that a page before gave.
+    pub(crate) fn page(
+        &self,
+        cursor: Option<&str>,
+        version: &ProtocolVersion,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let after = match cursor.map(|cursor| cursor.strip_prefix(CURSOR)) {
+            None => None,
+            Some(Some(name)) => Some(name),
+            Some(None) => return Err(ErrorData::invalid_params("unknown cursor", None)),
+        };
+        let mut named = BTreeMap::new();
+        for tool in self.tools.tools().into_iter().filter(|tool| self.serves(tool)) {
+            // As in `find`, the first one of a name has it.
+            named.entry(tool.model_name()).or_insert(tool);
+        }
+        let mut rest = named.iter().filter(|(name, _)| after.is_none_or(|a| name.as_str() > a));
+        let page: Vec<_> = rest.by_ref().take(PAGE).collect();
+        let last = page.last().map(|(name, _)| format!("{CURSOR}{name}"));
+        let tools = page.into_iter().map(|(name, tool)| describe(name, tool, version)).collect();
+        let mut result = ListToolsResult::with_all_items(tools);
+        result.next_cursor = last.filter(|_| rest.next().is_some());
+        Ok(result)
+    }
+
+    fn serves(&self, tool: &ToolDefinition) -> bool {
+        self.patterns.iter().any(|pattern| pattern.is_match(&tool.id))
+    }
+}
+
+/// Reads an entry of [`ServeOptions::tools`](crate::ServeOptions::tools).
+fn pattern(text: &str) -> Result<Regex, ServeError> {
+    let refused = || ServeError::Pattern(text.chars().take(128).collect());
+    if text.is_empty() || text.len() > 256 {
+        return Err(refused());
+    }
+    let pieces: Vec<_> = text.split('*').map(regex::escape).collect();
+    let tools = if text.contains('/') { "" } else { "(/.*)?" };
+    Regex::new(&format!("^{}{tools}$", pieces.join("[^/]*"))).map_err(|_| refused())
+}
+
+fn describe(name: &str, tool: &ToolDefinition, version: &ProtocolVersion) -> Tool {
+    let effects = tool.effects;
+    let hints = ToolAnnotations::new()
+        .read_only(effects.read_only)
+        .destructive(effects.destructive && !effects.read_only)
+        .idempotent(effects.idempotent)
+        .open_world(effects.open_world);
+    let input = input_schema(&tool.input_schema);
+    let mut described =
+        Tool::new(name.to_owned(), tool.description.clone(), input).with_annotations(hints);
+    described.title = tool.title.clone();
+    described.output_schema =
+        tool.output_schema.as_ref().map(|schema| Arc::new(structured::schema(schema, version)));
+    described
+}
+
+/// The input schema as it is; MCP wants its root to say that it is an object.
+fn input_schema(schema: &Value) -> JsonObject {
+    let mut schema = schema.as_object().cloned().unwrap_or_default();
+    schema.entry("type").or_insert_with(|| "object".into());
+    schema
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use super::*;
+
+    #[test]
+    fn patterns_stand_for_ids() {
+        for (text, id, expected) in [
+            ("*", "hash", true),
+            ("*", "files/read", true),
+            ("json-*", "json-query", true),
+            ("json-*", "json", false),
+            ("json-*", "my-json-query", false),
+            ("files", "files/read", true),
+            ("files/*", "files/read", true),
+            ("files/r*d", "files/read", true),
+            ("files/*", "files", false),
+            ("*/read", "files/read", true),
+            ("fil.s", "files", false),
+        ] {
+            assert_eq!(pattern(text).unwrap().is_match(id), expected, "{text} {id}");
+        }
+        for refused in ["", &"a".repeat(257)] {
+            assert!(matches!(pattern(refused), Err(ServeError::Pattern(_))), "{refused}");
+        }
+    }
+}
