@@ -1,0 +1,466 @@
+//! The command line. Parsing only validates: nothing is opened, run or printed here.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ampoule::Meter;
+use ampoule_agent::ModelRef;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
+use serde_json::Value;
+
+use crate::{env_vars, exit};
+
+/// Runs tools for AI agents as sealed WebAssembly plugins.
+#[derive(Debug, Parser)]
+#[command(name = "ampoule", version, max_term_width = 100, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) global: Global,
+}
+
+/// What every command takes.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// The configuration file [default: ampoule.toml here or in the nearest folder above]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = env_vars::CONFIG,
+        hide_env = true,
+        value_hint = ValueHint::FilePath
+    )]
+    pub(crate) config: Option<PathBuf>,
+    /// Adds a plugin, or a folder of them, before the search path; may stand more than once
+    #[arg(long, global = true, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(crate) plugins: Vec<PathBuf>,
+    /// Prints for machines: one JSON document, or JSON lines where things happen one by one
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// When to use colour: auto (on a terminal, unless NO_COLOR is set), always or never
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
+    pub(crate) color: Color,
+    /// Says more on stderr; -vv still more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Compiles plugins anew and keeps nothing of it
+    #[arg(long, global = true)]
+    pub(crate) no_cache: bool,
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl From<Color> for anstream::ColorChoice {
+    fn from(color: Color) -> Self {
+        match color {
+            Color::Auto => anstream::ColorChoice::Auto,
+            Color::Always => anstream::ColorChoice::Always,
+            Color::Never => anstream::ColorChoice::Never,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    List(ListArgs),
+    Inspect(InspectArgs),
+    Call(CallArgs),
+    Run(RunArgs),
+    Mcp(McpArgs),
+    New(NewArgs),
+    Build(BuildArgs),
+    Pack(PackArgs),
+    Validate(ValidateArgs),
+    Wit(WitArgs),
+    /// Checks this machine and the configuration
+    ///
+    /// Each line is `ok`, `warn` or `fail`, with what to do. Fails if any line does.
+    #[command(after_help = "\
+Examples:
+  ampoule doctor
+  ampoule doctor --json | jq '.checks[] | select(.status != \"ok\")'")]
+    Doctor,
+    Completions(CompletionsArgs),
+}
+
+/// The commands as `--help` groups them.
+const GROUPS: [(&str, &[&str]); 3] = [
+    ("Use plugins", &["list", "inspect", "call", "run", "mcp"]),
+    ("Make plugins", &["new", "build", "pack", "wit"]),
+    ("Look after them", &["validate", "doctor", "completions"]),
+];
+
+/// Lists the tools there are
+///
+/// One line a tool: its id, its kind, what it does, what it may reach (`!` stands after what is not
+/// granted) and the size of its plugin. Plugins that were refused are named below, with the reason.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  ampoule list
+  ampoule list 'json-*'
+  ampoule list --json | jq -r '.tools[].id'")]
+pub(crate) struct ListArgs {
+    /// Only tools whose id matches: `*` stands for any characters, and a text without one may stand
+    /// anywhere in the id
+    pub(crate) pattern: Option<String>,
+}
+
+/// Shows what a plugin is and what it can do at most
+///
+/// All of it is read from the binary and the configuration; the plugin is not run. A file needs no
+/// configuration. At the end stand the lines of ampoule.toml that would grant what is not granted.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  ampoule inspect web-scrape
+  ampoule inspect ./target/plugins/hash.wasm")]
+pub(crate) struct InspectArgs {
+    /// A binding, a tool, or a plugin's file
+    #[arg(value_name = "NAME|FILE.wasm", value_hint = ValueHint::AnyPath)]
+    pub(crate) what: String,
+}
+
+/// Calls a tool
+///
+/// Prints its value on stdout, and on stderr what it says while it runs and a line of what it used.
+/// Ctrl-C cancels the call. Nothing of a call that fails is kept.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  ampoule call hash '{\"algorithm\": \"sha256\", \"data\": \"hello\"}'
+  ampoule call hash --arg algorithm=sha256 --arg data=hello
+  ampoule call json-filter @arguments.json --receipt
+  jq '{input: ., fields: [\"name\"]}' data.json | ampoule call json-filter -
+  ampoule call files/write --workspace . --arg path=note.txt --arg text=hello")]
+pub(crate) struct CallArgs {
+    /// The tool's id, such as `hash` or `files/read`
+    pub(crate) tool: String,
+    /// The arguments: a JSON object, `@FILE`, or `-` for standard input [default: {}]
+    #[arg(value_name = "JSON|@FILE|-", conflicts_with = "arg")]
+    pub(crate) arguments: Option<OsString>,
+    /// One argument: `key=text`, or `key:=json` for anything else; may stand more than once
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    pub(crate) arg: Vec<(String, Value)>,
+    /// The folder that the capability `files` reaches; without it there is none
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) workspace: Option<PathBuf>,
+    /// Who is asking
+    #[arg(long, value_name = "NAME")]
+    pub(crate) principal: Option<String>,
+    /// Time until the call must have ended, beside its own limit: `500ms`, `30s`, `2min`
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// Keeps what the tool answers in bytes (pictures, files) in this folder
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) out: Option<PathBuf>,
+    /// Shows the whole receipt: what the call used of each limit
+    #[arg(long)]
+    pub(crate) receipt: bool,
+}
+
+/// Runs an agent on a task
+///
+/// The agent's text goes to stdout as it comes; its tool calls and what they used go to stderr, a
+/// line each. The models `echo` and `scripted` are stand-ins for a real one, and every output says
+/// so. With OPENAI_API_KEY set (and OPENAI_BASE_URL where it is not the provider's own address),
+/// `--model openai/NAME` works without configuration if a plugin `openai` is on the search path:
+/// that address and that key are granted to it for this run. What ampoule.toml says of `openai`
+/// counts more.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  ampoule run reviewer.md 'Review src/main.rs' --workspace .
+  ampoule run report.md --script report.script.toml --workspace . --input page_url=http://localhost/
+  OPENAI_API_KEY=… ampoule run reviewer.md --model openai/gpt-5 'Review src/main.rs'
+  ampoule run reviewer.md --json < task.txt | jq -r 'select(.kind == \"content\").text'")]
+pub(crate) struct RunArgs {
+    /// The agent file
+    #[arg(value_name = "AGENT.md", value_hint = ValueHint::FilePath)]
+    pub(crate) agent: PathBuf,
+    /// What it should do [default: standard input, unless that is a terminal]
+    pub(crate) task: Option<String>,
+    /// The folder that the agent's tools work in; without it there is none
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) workspace: Option<PathBuf>,
+    /// One input of the agent: `key=text`, or `key:=json`; may stand more than once
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    pub(crate) input: Vec<(String, Value)>,
+    /// Asks this model instead of the one in the agent file: `binding` or `binding/model`
+    #[arg(long, value_name = "NAME", value_parser = ModelRef::parse)]
+    pub(crate) model: Option<ModelRef>,
+    /// Plays this script instead of asking a model
+    #[arg(long, value_name = "FILE", conflicts_with = "model", value_hint = ValueHint::FilePath)]
+    pub(crate) script: Option<PathBuf>,
+    /// Who is asking
+    #[arg(long, value_name = "NAME")]
+    pub(crate) principal: Option<String>,
+    /// Time until the run must have ended, beside its own budget: `30s`, `10min`
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// Serves all tools over the Model Context Protocol, on stdin and stdout
+///
+/// Nothing but the protocol is printed on stdout; warnings go to stderr.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  claude mcp add ampoule -- ampoule mcp --config /path/to/ampoule.toml --workspace .
+  codex mcp add ampoule -- ampoule mcp --config /path/to/ampoule.toml --tools 'json-*' --tools hash")]
+pub(crate) struct McpArgs {
+    /// Serves only tools whose id matches, such as `files/read` or `json-*`; may stand more than
+    /// once
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) tools: Vec<String>,
+    /// The folder that the capability `files` reaches; without it there is none
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) workspace: Option<PathBuf>,
+    /// Who is asking
+    #[arg(long, value_name = "NAME")]
+    pub(crate) principal: Option<String>,
+}
+
+/// Makes the folder of a new Rust plugin
+///
+/// The folder stands alone and may lie anywhere. It holds one tool with a unit test and examples.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  ampoule new word-count
+  ampoule new word-count --dir plugins/word-count --sdk ../ampoule/sdk-guest")]
+pub(crate) struct NewArgs {
+    /// The plugin's name: lower-case letters, digits and `-`, a letter first
+    #[arg(value_parser = plugin_name)]
+    pub(crate) name: String,
+    /// The folder to make [default: the name]
+    #[arg(long, value_hint = ValueHint::DirPath)]
+    pub(crate) dir: Option<PathBuf>,
+    /// The folder of ampoule-sdk [default: that of the source tree this command was built from]
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath)]
+    pub(crate) sdk: Option<PathBuf>,
+}
+
+/// Builds and packs a Rust plugin
+///
+/// Compiles the folder for WebAssembly, adding the target to the toolchain where it is missing, and
+/// packs the result into `<target folder>/plugins/<name>.wasm`. Says what the plugin can reach, and
+/// what plugin.toml declares without need.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  ampoule build
+  ampoule build plugins/word-count && ampoule inspect plugins/word-count/target/plugins/word-count.wasm")]
+pub(crate) struct BuildArgs {
+    /// The plugin's folder
+    #[arg(default_value = ".", value_hint = ValueHint::DirPath)]
+    pub(crate) dir: PathBuf,
+}
+
+/// Packs a component and its plugin.toml into one file
+///
+/// For components made by any toolchain. The manifest is put together from what the component says
+/// of itself and from plugin.toml, examples.json and Cargo.toml of the folder.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  ampoule pack probe.wasm . -o plugins/probe.wasm")]
+pub(crate) struct PackArgs {
+    /// The component
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) wasm: PathBuf,
+    /// The folder with plugin.toml
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub(crate) folder: PathBuf,
+    /// The file to write [default: NAME.wasm here, after the plugin's name]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// Checks files: configuration, agents, scripts, plugin.toml, examples.json, plugins
+///
+/// What a file should be is told by its name: ampoule.toml (and any other .toml), *.script.toml,
+/// plugin.toml, examples.json, *.md for an agent, *.wasm for a plugin.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  ampoule validate
+  ampoule validate agents/*.md plugins/*/plugin.toml
+  ampoule validate --schema agent > agent.schema.json")]
+pub(crate) struct ValidateArgs {
+    /// The files [default: the configuration file]
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Prints the JSON Schema of a kind of file instead
+    #[arg(long, value_name = "KIND", value_enum, conflicts_with = "files")]
+    pub(crate) schema: Option<SchemaKind>,
+}
+
+/// Kinds of files that have a schema.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum SchemaKind {
+    /// ampoule.toml
+    Config,
+    /// The front matter of an agent file.
+    Agent,
+    /// plugin.toml
+    Plugin,
+    /// The script of the model `scripted`.
+    Script,
+}
+
+/// Writes the contract's WIT, ready for other languages
+///
+/// The folder has the layout that wit-bindgen, componentize-py and jco read: world.wit to be
+/// edited, and the packages under deps/. A world.wit that is already there stays as it is.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  ampoule wit
+  componentize-py -d wit -w plugin componentize app -o app.wasm && ampoule pack app.wasm .")]
+pub(crate) struct WitArgs {
+    /// The folder to write
+    #[arg(default_value = "wit", value_hint = ValueHint::DirPath)]
+    pub(crate) dir: PathBuf,
+}
+
+/// Prints a script of completions for a shell
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  ampoule completions bash > ~/.local/share/bash-completion/completions/ampoule
+  ampoule completions zsh > ~/.zfunc/_ampoule")]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Reads the command line.
+///
+/// # Errors
+/// It is wrong, or asks for help.
+pub(crate) fn parse() -> Result<Cli, clap::Error> {
+    Cli::from_arg_matches(&command().try_get_matches()?)
+}
+
+/// The command line as clap knows it.
+pub(crate) fn command() -> clap::Command {
+    let command = Cli::command();
+    let heading = command.get_styles().get_header();
+    let template = format!(
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n{}\n\
+         {heading}Global options:{heading:#}\n{{options}}{{after-help}}",
+        grouped(&command)
+    );
+    let notes = format!(
+        "Exit codes:\n{}\n\nEnvironment variables:\n{}\n\n\
+         `ampoule COMMAND --help` says more of a command and ends with examples.",
+        exit::HELP,
+        env_vars::HELP
+    );
+    command.help_template(template).after_help(notes)
+}
+
+/// The commands with their first lines, in groups, as clap shows a list.
+fn grouped(command: &clap::Command) -> String {
+    let styles = command.get_styles();
+    let (heading, literal) = (styles.get_header(), styles.get_literal());
+    let mut text = String::new();
+    for (title, names) in GROUPS {
+        text.push_str(&format!("\n{heading}{title}:{heading:#}\n"));
+        for name in names {
+            let about = command.find_subcommand(name).and_then(clap::Command::get_about);
+            let about = about.map(ToString::to_string).unwrap_or_default();
+            text.push_str(&format!("  {literal}{name:<12}{literal:#} {about}\n"));
+        }
+    }
+    text
+}
+
+/// `key=text` or `key:=json`.
+fn pair(text: &str) -> Result<(String, Value), String> {
+    let (key, value) = text.split_once('=').ok_or("write `key=text` or `key:=json`")?;
+    let (key, value) = match key.strip_suffix(':') {
+        Some(key) => {
+            let parsed = serde_json::from_str(value);
+            (key, parsed.map_err(|error| format!("`{value}` is not JSON: {error}"))?)
+        }
+        None => (key, Value::from(value)),
+    };
+    if key.is_empty() {
+        return Err("there is no key before the `=`".into());
+    }
+    Ok((key.to_owned(), value))
+}
+
+/// A time as limits are written.
+fn duration(text: &str) -> Result<Duration, String> {
+    if text.trim().bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(format!("`{text}` has no unit: use ms, s, min, h"));
+    }
+    Meter::WallTime.parse(text).map(Duration::from_millis)
+}
+
+fn plugin_name(name: &str) -> Result<String, String> {
+    if !ampoule::manifest::is_plugin_name(name) {
+        return Err("use lower-case letters, digits and `-`, a letter first, at most 64".into());
+    }
+    Ok(name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound_and_every_command_is_in_one_group() {
+        command().debug_assert();
+        let mut grouped: Vec<_> = GROUPS.iter().flat_map(|(_, names)| *names).copied().collect();
+        let all = command();
+        let mut all: Vec<_> = all.get_subcommands().map(|command| command.get_name()).collect();
+        grouped.sort_unstable();
+        all.sort_unstable();
+        assert_eq!(grouped, all);
+    }
+
+    #[test]
+    fn pairs_are_texts_or_json() {
+        let read = |text: &str| pair(text).map(|(key, value)| format!("{key} {value}"));
+        assert_eq!(read("a=1"), Ok("a \"1\"".into()));
+        assert_eq!(read("a:=1"), Ok("a 1".into()));
+        assert_eq!(read("url=http://x?y:=z"), Ok("url \"http://x?y:=z\"".into()));
+        assert_eq!(read("list:=[\"x=y\"]"), Ok("list [\"x=y\"]".into()));
+        for bad in ["a", "=1", ":=1", "a:=x"] {
+            assert!(read(bad).is_err(), "{bad} was read");
+        }
+    }
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(duration("1500ms"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("2 min"), Ok(Duration::from_secs(120)));
+        assert!(duration("30").is_err() && duration("30 years").is_err());
+    }
+}

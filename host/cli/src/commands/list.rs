@@ -1,0 +1,166 @@
+//! `ampoule list`: the tools there are.
+
+use std::collections::BTreeMap;
+
+use ampoule::{BindingInfo, Host, Reach, ToolKind, Tools};
+use ampoule_agent::ToolPattern;
+use serde_json::{Value, json};
+
+use crate::args::{Global, ListArgs};
+use crate::exit::{Exit, Failure};
+use crate::render::{CODE, FAINT, Screen, Table, WARN, bytes, first_sentence, one_line, paint};
+use crate::setup::Setup;
+
+pub(super) async fn run(
+    args: &ListArgs,
+    global: &Global,
+    screen: &mut Screen,
+) -> Result<Exit, Failure> {
+    let pattern = args.pattern.as_deref().map(pattern).transpose()?;
+    let host = Setup::find(global)?.with_plugins()?.host().await?;
+    let wanted = |entry: &Entry| pattern.as_ref().is_none_or(|p| p.matches(&entry.id));
+    let entries: Vec<_> = entries(&host).into_iter().filter(wanted).collect();
+    if screen.json {
+        let tools: Vec<_> = entries.iter().map(Entry::to_json).collect();
+        screen.document(&json!({ "tools": tools, "refused": host.refused() }))?;
+        return Ok(Exit::Ok);
+    }
+    let mut table = Table::new(["tool", "kind", "size", "may", "what it does"]).right([2]);
+    for entry in &entries {
+        table.row([
+            paint(CODE, one_line(&entry.id, 130)),
+            entry.kind.clone(),
+            bytes(entry.binding.size),
+            may(&entry.binding.reach),
+            first_sentence(&entry.description),
+        ]);
+    }
+    let width = screen.width();
+    if table.is_empty() {
+        match (&args.pattern, host.tools().len()) {
+            (Some(pattern), n) if n > 0 => {
+                let pattern = one_line(pattern, 80);
+                screen.note(format_args!("none of the {n} tools matches `{pattern}`"))?;
+            }
+            _ => screen.note("there are no tools")?,
+        }
+    } else {
+        table.print(screen.out(), width)?;
+    }
+    super::refused(&host, screen)?;
+    Ok(Exit::Ok)
+}
+
+/// A text without `*` may stand anywhere in the id.
+fn pattern(text: &str) -> Result<ToolPattern, Failure> {
+    let text = if text.contains('*') { text.to_owned() } else { format!("*{text}*") };
+    ToolPattern::parse(&text).map_err(Failure::usage)
+}
+
+/// A line of the list: a tool, or a connector, which has none.
+struct Entry {
+    id: String,
+    kind: String,
+    title: Option<String>,
+    description: String,
+    binding: BindingInfo,
+}
+
+fn entries(host: &Host) -> Vec<Entry> {
+    let bindings: BTreeMap<_, _> =
+        host.bindings().into_iter().map(|binding| (binding.name.clone(), binding)).collect();
+    let tools = host.tools();
+    let mut entries: Vec<_> = tools
+        .iter()
+        .filter_map(|tool| {
+            let kind = match tool.kind {
+                ToolKind::Tool => "tool",
+                ToolKind::Component => "component",
+            };
+            Some(Entry {
+                id: tool.id.clone(),
+                kind: kind.to_owned(),
+                title: tool.title.clone(),
+                description: tool.description.clone(),
+                binding: bindings.get(&tool.binding)?.clone(),
+            })
+        })
+        .collect();
+    for (name, binding) in bindings {
+        let Some(manifest) = binding.manifest.as_ref().filter(|m| !m.services.is_empty()) else {
+            continue;
+        };
+        entries.push(Entry {
+            id: name,
+            kind: format!("connector {}", manifest.services.join(", ")),
+            title: None,
+            description: manifest.summary.clone(),
+            binding: binding.clone(),
+        });
+    }
+    entries.sort_by(|a, b| a.id.cmp(&b.id));
+    entries
+}
+
+impl Entry {
+    fn to_json(&self) -> Value {
+        json!({
+            "id": self.id,
+            "kind": self.kind,
+            "title": self.title,
+            "description": self.description,
+            "binding": self.binding.name,
+            "path": self.binding.path,
+            "digest": self.binding.digest,
+            "size": self.binding.size,
+            "reach": self.binding.reach,
+            "callable": self.binding.missing.is_none(),
+        })
+    }
+}
+
+/// The capabilities in short, `!` after those of which nothing is granted.
+fn may(reach: &[Reach]) -> String {
+    let mut granted: Vec<(&str, bool)> = Vec::new();
+    for reach in reach {
+        match granted.iter_mut().find(|(capability, _)| *capability == reach.capability) {
+            Some((_, granted)) => *granted &= reach.granted,
+            None => granted.push((reach.capability, reach.granted)),
+        }
+    }
+    if granted.is_empty() {
+        return paint(FAINT, "nothing");
+    }
+    let words = granted.into_iter().map(|(capability, granted)| match granted {
+        true => capability.to_owned(),
+        false => format!("{capability}{}", paint(WARN, "!")),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_capability_is_granted_if_all_of_it_is() {
+        let reach = |capability, granted| Reach {
+            capability,
+            action: String::new(),
+            required: true,
+            granted,
+            note: None,
+        };
+        let shown = may(&[reach("clock", true), reach("secrets", true), reach("secrets", false)]);
+        assert_eq!(anstream::adapter::strip_str(&shown).to_string(), "clock secrets!");
+        assert!(may(&[]).contains("nothing"));
+    }
+
+    #[test]
+    fn a_text_may_stand_anywhere_and_a_pattern_is_whole() {
+        let matches = |text: &str, id: &str| pattern(text).is_ok_and(|p| p.matches(id));
+        assert!(matches("json", "my-json-filter") && matches("json-*", "json-filter"));
+        assert!(!matches("json-*", "my-json-filter"));
+        assert!(pattern("json filter").is_err());
+    }
+}

@@ -1,0 +1,21 @@
+//! The command as its user meets it: exit code, standard output and standard error together.
+//!
+//! No test needs a plugin that was built elsewhere, a network or a home folder.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod build;
+mod call;
+mod completions;
+mod doctor;
+mod harness;
+mod inspect;
+mod list;
+mod mcp;
+mod new;
+mod pack;
+mod plugin;
+mod run;
+mod usage;
+mod validate;
+mod wit;
