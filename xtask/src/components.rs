@@ -1,0 +1,155 @@
+//! The command `ampoule`, and Rust components: plugins and Rust test guests, built and packed one
+//! by one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::plan::{Plan, Step};
+use crate::process::{cargo, loud, quiet};
+use crate::project::Project;
+use crate::stamp::{Stamp, digest};
+use crate::tools::{Tool, WASM_TARGET};
+
+/// What decides how the host comes out, and, beside its own folder, a component.
+const SHARED: [&str; 6] =
+    ["Cargo.lock", "Cargo.toml", "rust-toolchain.toml", "sdk-guest", "wit", "host"];
+
+/// A Rust component in the making.
+struct Component {
+    /// `Plugin` or `Guest`.
+    kind: &'static str,
+    /// The package's name, which need not be the folder's.
+    package: String,
+    folder: PathBuf,
+    output: PathBuf,
+}
+
+/// Adds the command `ampoule`, which packs plugins and runs the demo.
+///
+/// # Errors
+/// When its sources cannot be read.
+pub(crate) fn add_host(plan: &mut Plan, project: &Project) -> Result<()> {
+    let key = shared(project)?;
+    let stamp = Stamp::new(project, "host", &key, &[], &[project.ampoule()])?;
+    let mut build = cargo(project);
+    // With the whole workspace selected, dependencies get the features that `cargo test --workspace`
+    // gives them, and the engine is compiled once for both.
+    build.args(["build", "--workspace", "--bin", "ampoule"]);
+    plan.add(Step {
+        name: "Host".to_owned(),
+        how: "cargo build, 6 to 8 minutes the first time".to_owned(),
+        stamp,
+        talks: true,
+        work: Box::new(move || loud(&mut build)),
+    });
+    Ok(())
+}
+
+/// Adds the plugins: all, or those named.
+///
+/// # Errors
+/// When a name is not that of a plugin, or sources cannot be read.
+pub(crate) fn add_plugins(plan: &mut Plan, project: &Project, names: &[String]) -> Result<()> {
+    let all = project.folders_with("plugins", "Cargo.toml")?;
+    let names = choose("plugin", all, names)?;
+    let components = names.iter().map(|name| {
+        Component::read("Plugin", project.at("plugins").join(name), project.plugin(name))
+    });
+    add(plan, project, components.collect::<Result<_>>()?)
+}
+
+/// Adds the Rust test guests of these names.
+///
+/// # Errors
+/// When sources cannot be read.
+pub(crate) fn add_guests(plan: &mut Plan, project: &Project, names: &[&String]) -> Result<()> {
+    let components = names.iter().map(|name| {
+        Component::read("Guest", project.at("tests/guests").join(name), project.guest(name))
+    });
+    add(plan, project, components.collect::<Result<_>>()?)
+}
+
+/// Those of `all` that are named, or all.
+///
+/// # Errors
+/// When a name is not among them, with those there are.
+pub(crate) fn choose(what: &str, all: Vec<String>, names: &[String]) -> Result<Vec<String>> {
+    if let Some(unknown) = names.iter().find(|name| !all.contains(name)) {
+        anyhow::bail!("there is no {what} `{unknown}`; there are {}", all.join(", "));
+    }
+    Ok(match names {
+        [] => all,
+        names => names.to_vec(),
+    })
+}
+
+/// Packs a built component into `output`, or copies it where its folder has no `plugin.toml`:
+/// such a component knows nothing of Ampoule.
+///
+/// # Errors
+/// When the component is missing or its manifest is refused.
+pub(crate) fn finish(project: &Project, built: &Path, folder: &Path, output: &Path) -> Result<()> {
+    if let Some(parent) = output.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    if folder.join("plugin.toml").is_file() {
+        let mut pack = Command::new(project.ampoule());
+        quiet(pack.arg("pack").arg(built).arg(folder).arg("-o").arg(output)).map(drop)
+    } else {
+        fs::copy(built, output).map(drop).with_context(|| built.display().to_string())
+    }
+}
+
+/// A digest of [`SHARED`].
+fn shared(project: &Project) -> Result<String> {
+    digest(project, "", &SHARED.map(|path| project.at(path)))
+}
+
+/// Each component is built by a cargo of its own. Built together, they would share the features of
+/// their dependencies, and what a plugin imports would depend on its neighbours.
+fn add(plan: &mut Plan, project: &Project, components: Vec<Component>) -> Result<()> {
+    Tool::WasmTarget.add_to(plan, project)?;
+    add_host(plan, project)?;
+    let key = shared(project)?;
+    for component in components {
+        let stamp = Stamp::new(
+            project,
+            &format!("component-{}", component.package),
+            &key,
+            std::slice::from_ref(&component.folder),
+            std::slice::from_ref(&component.output),
+        )?;
+        let project = project.clone();
+        plan.add(Step {
+            name: format!("{} {}", component.kind, component.package),
+            how: format!("cargo build --target {WASM_TARGET}"),
+            stamp,
+            talks: false,
+            work: Box::new(move || component.make(&project)),
+        });
+    }
+    Ok(())
+}
+
+impl Component {
+    fn read(kind: &'static str, folder: PathBuf, output: PathBuf) -> Result<Component> {
+        let path = folder.join("Cargo.toml");
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let table: toml::Table = text.parse().with_context(|| path.display().to_string())?;
+        let name = table.get("package").and_then(|package| package.get("name"));
+        let package = name.and_then(toml::Value::as_str).context("a package without a name")?;
+        Ok(Component { kind, package: package.to_owned(), folder, output })
+    }
+
+    fn make(&self, project: &Project) -> Result<()> {
+        let mut build = cargo(project);
+        build.args(["build", "--profile", "plugin", "--target", WASM_TARGET]);
+        quiet(build.args(["--package", &self.package]))?;
+        let file = format!("{}.wasm", self.package.replace('-', "_"));
+        let built = project.made(WASM_TARGET).join("plugin").join(file);
+        finish(project, &built, &self.folder, &self.output)
+    }
+}

@@ -1,0 +1,217 @@
+//! Everything that has to hold before a change goes in.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+
+use crate::plan::{Plan, perform, table, took};
+use crate::process::{cargo, line, loud, quiet};
+use crate::project::Project;
+use crate::tools::{Tool, deny_program};
+use crate::{components, guests, lint};
+
+/// A part of the tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// Build every plugin and every guest
+    Build,
+    /// cargo fmt --check
+    Fmt,
+    /// cargo clippy, warnings refused
+    Clippy,
+    /// cargo test over the whole workspace
+    Tests,
+    /// cargo doc of every library, warnings refused
+    Docs,
+    /// cargo deny: licences, sources, bans; advisories where their database can be had
+    Deny,
+    /// The invariants: who reaches the engine, who prints and exits
+    Lint,
+}
+
+impl Part {
+    const ALL: &'static [Part] =
+        &[Part::Build, Part::Fmt, Part::Clippy, Part::Tests, Part::Docs, Part::Deny, Part::Lint];
+
+    /// The name on the command line.
+    fn name(self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
+}
+
+/// How a part went: a remark, or why it failed.
+type Verdict = Result<String>;
+
+/// Runs the parts, all where none is named, and sums them up. `arguments` go to `cargo test`.
+///
+/// # Errors
+/// When a part fails; the others are run all the same.
+pub(crate) fn run(project: &Project, parts: &[Part], arguments: &[String]) -> Result<()> {
+    let parts = if parts.is_empty() { Part::ALL } else { parts };
+    let mut rows = vec![["part", "result", "time", "remark"].map(str::to_owned).to_vec()];
+    let mut failures = Vec::new();
+    let begin = Instant::now();
+    for (i, part) in parts.iter().enumerate() {
+        let start = Instant::now();
+        let title = format!("── {} ({} of {})", part.name(), i + 1, parts.len());
+        let verdict = perform(&title, true, || part.run(project, arguments));
+        let (word, remark) = match &verdict {
+            Ok(remark) => ("ok", remark.clone()),
+            Err(_) => ("FAILED", String::new()),
+        };
+        rows.push(vec![part.name(), word.to_owned(), took(start.elapsed()), remark]);
+        if let Err(error) = verdict {
+            eprintln!("error: {}: {error:#}", part.name());
+            failures.push(part.name());
+        }
+    }
+    println!("\n{}", table(&rows));
+    match failures.is_empty() {
+        true => println!("All parts passed in {}.", took(begin.elapsed())),
+        false => bail!("failed: {}", failures.join(", ")),
+    }
+    Ok(())
+}
+
+impl Part {
+    fn run(self, project: &Project, arguments: &[String]) -> Verdict {
+        let cargo = |words: &[&str]| {
+            let mut command = cargo(project);
+            command.args(words);
+            command
+        };
+        let nothing = String::new();
+        match self {
+            Part::Build => build(project).map(|()| nothing),
+            Part::Fmt => loud(&mut cargo(&["fmt", "--all", "--check"]))
+                .map(|()| nothing)
+                .context("`cargo fmt --all` mends it"),
+            Part::Clippy => {
+                let words = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+                loud(&mut cargo(&words)).map(|()| nothing)
+            }
+            Part::Tests => {
+                build(project)?;
+                let mut command = cargo(&["test", "--workspace", "--no-fail-fast"]);
+                tests(command.args(arguments))
+            }
+            Part::Docs => {
+                let mut command = cargo(&["doc", "--workspace", "--no-deps", "--lib"]);
+                command.arg("--keep-going").env("RUSTDOCFLAGS", "-D warnings");
+                loud(&mut command).map(|()| nothing)
+            }
+            Part::Deny => deny(project),
+            Part::Lint => match lint::check(project)?.as_slice() {
+                [] => Ok("invariants 1 and 2 hold".to_owned()),
+                violations => bail!("{}", violations.join("\n")),
+            },
+        }
+    }
+}
+
+/// Plugins, guests and the stand-in of model providers: all that the tests load.
+fn build(project: &Project) -> Result<()> {
+    let mut plan = Plan::new(project)?;
+    components::add_plugins(&mut plan, project, &[])?;
+    guests::add(&mut plan, project, &[])?;
+    Tool::NodePackages.add_to(&mut plan, project)?;
+    plan.run()
+}
+
+/// Runs `cargo test`, lets its lines through and counts.
+fn tests(command: &mut Command) -> Verdict {
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("`{}` could not be started", line(command)))?;
+    let mut count = Count::default();
+    let output = child.stdout.take().context("cargo has no output")?;
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line?;
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        count.add(&line);
+    }
+    let status = child.wait()?;
+    println!("\n{}", count.sentence());
+    anyhow::ensure!(status.success(), "{}", count.sentence());
+    anyhow::ensure!(count.passed > 0, "no test ran");
+    Ok(count.sentence())
+}
+
+/// What the lines `test result: …` add up to.
+#[derive(Default)]
+struct Count {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+}
+
+impl Count {
+    fn add(&mut self, line: &str) {
+        let Some((_, numbers)) =
+            line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". "))
+        else {
+            return;
+        };
+        for part in numbers.split(';') {
+            let Some((number, word)) = part.trim().split_once(' ') else { continue };
+            let Ok(number) = number.parse::<u64>() else { continue };
+            match word {
+                "passed" => self.passed += number,
+                "failed" => self.failed += number,
+                "ignored" => self.ignored += number,
+                _ => {}
+            }
+        }
+    }
+
+    fn sentence(&self) -> String {
+        format!("{} tests passed, {} failed, {} ignored", self.passed, self.failed, self.ignored)
+    }
+}
+
+/// Licences, bans and sources always; advisories where their database is at hand or can be fetched.
+fn deny(project: &Project) -> Verdict {
+    let mut plan = Plan::new(project)?;
+    Tool::CargoDeny.add_to(&mut plan, project)?;
+    plan.run()?;
+
+    let deny = |words: &[&str]| {
+        let mut command = Command::new(deny_program(project));
+        command.args(words).current_dir(&project.root);
+        command
+    };
+    loud(&mut deny(&["check", "bans", "licenses", "sources"]))?;
+    match quiet(&mut deny(&["fetch", "db"])) {
+        Ok(_) => {
+            loud(&mut deny(&["check", "--disable-fetch", "advisories"]))?;
+            Ok("with advisories".to_owned())
+        }
+        Err(_) => {
+            eprintln!("Advisories were NOT checked: their database cannot be fetched from here.");
+            Ok("advisories NOT checked: no database".to_owned())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_of_cargo_test_add_up() {
+        let mut count = Count::default();
+        for line in [
+            "running 3 tests",
+            "test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s",
+            "test result: FAILED. 5 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s",
+        ] {
+            count.add(line);
+        }
+        assert_eq!(count.sentence(), "7 tests passed, 1 failed, 1 ignored");
+    }
+}
