@@ -1,0 +1,123 @@
+//! The floor: the bare engine with the pool tuned as the host tunes it, nothing checked.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store,
+    StoreLimits, StoreLimitsBuilder, WasmBacktraceDetails, WasmFeatures,
+};
+
+#[allow(missing_docs, unused_variables, unused_mut)]
+mod bindings {
+    wasmtime::component::bindgen!({
+        path: ["../wit/wasi-io", "../wit/plugin"],
+        inline: r#"
+            package ampoule:bench@1.0.0;
+            world bench {
+                import ampoule:plugin/context@1.0.0;
+                export ampoule:plugin/tool@1.0.0;
+            }
+        "#,
+        world: "ampoule:bench/bench",
+        exports: { default: async },
+    });
+}
+
+use bindings::ampoule::plugin::{context, types};
+use bindings::exports::ampoule::plugin::tool::GuestIndices;
+
+/// The guest on the bare engine.
+pub struct Bare {
+    engine: Engine,
+    pre: InstancePre<State>,
+    indices: GuestIndices,
+}
+
+struct State(StoreLimits);
+
+impl types::Host for State {}
+
+impl context::Host for State {
+    fn settings(&mut self) -> String {
+        "{}".to_owned()
+    }
+
+    fn get(&mut self, _key: String) -> Option<String> {
+        Some("1".to_owned())
+    }
+}
+
+/// An error of the engine, whose own type anyhow does not know.
+fn failed(error: wasmtime::Error) -> anyhow::Error {
+    anyhow::anyhow!("{error:?}")
+}
+
+const FUEL: u64 = 1_000_000_000;
+
+impl Bare {
+    /// Compiles the guest.
+    pub fn new(guest: &Path) -> Result<Bare> {
+        let mut pool = PoolingAllocationConfig::new();
+        pool.total_component_instances(1000)
+            .total_core_instances(4000)
+            .total_memories(2000)
+            .total_tables(4000)
+            .total_stacks(1000)
+            .max_memory_size(4 << 30);
+        if PoolingAllocationConfig::is_pagemap_scan_available() {
+            pool.pagemap_scan(Enabled::Yes)
+                .linear_memory_keep_resident(8 << 20)
+                .table_keep_resident(64 << 10);
+        }
+        let mut config = Config::new();
+        let off = WasmFeatures::THREADS
+            | WasmFeatures::MEMORY64
+            | WasmFeatures::GC
+            | WasmFeatures::GC_TYPES
+            | WasmFeatures::FUNCTION_REFERENCES
+            | WasmFeatures::EXCEPTIONS
+            | WasmFeatures::STACK_SWITCHING
+            | WasmFeatures::RELAXED_SIMD
+            | WasmFeatures::MULTI_MEMORY
+            | WasmFeatures::TAIL_CALL;
+        config
+            .wasm_features(off, false)
+            .concurrency_support(false)
+            .consume_fuel(true)
+            .wasm_backtrace_details(WasmBacktraceDetails::Disable)
+            .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+        let engine = Engine::new(&config).map_err(failed)?;
+        let component = Component::from_file(&engine, guest).map_err(failed)?;
+        let mut linker = Linker::new(&engine);
+        types::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)
+            .map_err(failed)?;
+        context::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)
+            .map_err(failed)?;
+        // What the language runtime drags in and the guest never calls.
+        linker.define_unknown_imports_as_traps(&component).map_err(failed)?;
+        let pre = linker.instantiate_pre(&component).map_err(failed)?;
+        let indices = GuestIndices::new(&pre).map_err(failed)?;
+        Ok(Bare { engine, pre, indices })
+    }
+
+    /// A fresh call: the time to the answer, and until the instance is gone.
+    pub async fn call(&self, tool: &str, arguments: &String) -> Result<(Duration, Duration)> {
+        let started = Instant::now();
+        let limits = StoreLimitsBuilder::new().memory_size(64 << 20).build();
+        let mut store = Store::new(&self.engine, State(limits));
+        store.limiter(|state| &mut state.0);
+        store.set_fuel(FUEL).map_err(failed)?;
+        store.fuel_async_yield_interval(Some(100_000)).map_err(failed)?;
+        let instance = self.pre.instantiate_async(&mut store).await.map_err(failed)?;
+        let guest = self.indices.load(&mut store, &instance).map_err(failed)?;
+        let output = guest.call_call(&mut store, tool, arguments).await;
+        let output = output.map_err(failed)?;
+        anyhow::ensure!(output.is_ok(), "the guest failed");
+        let answer = started.elapsed();
+        drop(store);
+        Ok((answer, started.elapsed()))
+    }
+}

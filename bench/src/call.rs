@@ -1,0 +1,165 @@
+//! `call`: a fresh call, through the whole path and on the bare engine in turn.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use ampoule::{Call, End, Host};
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+
+use crate::bare::Bare;
+use crate::figures::{Pair, head};
+
+/// The guest of the benchmarks, built by `cargo xtask guests bench`.
+const GUEST: &str = "target/guests/bench.wasm";
+
+/// The bars, as ratios in one run.
+const CYCLE_BAR: f64 = 2.0;
+const THROUGHPUT_BAR: f64 = 0.5;
+
+/// How long each throughput is measured.
+const MEASURED: Duration = Duration::from_secs(2);
+
+pub fn run(calls: usize) -> Result<()> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let single = runtime(1)?;
+    let (bare, host) = single.block_on(prepare())?;
+    println!("{cores} cores; fuel, memory limit and yielding on in both; pool: {}", host.pooled());
+    head();
+    let mut noop = f64::NAN;
+    for (name, tool, arguments, calls) in cases(calls) {
+        let pair = single.block_on(latency(&bare, &host, tool, &arguments, calls))?;
+        let mut pair = pair;
+        let ratio = pair.show(name);
+        if name == "no-op" {
+            noop = ratio;
+        }
+    }
+    println!("\nfresh no-op calls, thousands a second");
+    let mut share = f64::NAN;
+    for workers in [1, cores] {
+        let runtime = runtime(workers)?;
+        let (bare, host) = (bare.clone(), host.clone());
+        // In turns, so that a machine whose speed drifts drifts for both.
+        let (mut floor, mut whole) = (0.0, 0.0);
+        for _ in 0..3 {
+            floor += runtime.block_on(throughput(workers, {
+                let bare = bare.clone();
+                move || {
+                    let bare = bare.clone();
+                    async move {
+                        // The generated call takes its texts by reference to an owned one.
+                        bare.call("noop", &"{}".to_owned()).await.map(drop)
+                    }
+                }
+            }))? / 3.0;
+            whole += runtime.block_on(throughput(workers, {
+                let host = host.clone();
+                move || {
+                    let host = host.clone();
+                    async move {
+                        let outcome = host.call(Call::new("bench/noop", "{}")).await;
+                        ensure!(matches!(outcome.end, End::Value(_)), "{:?}", outcome.end);
+                        Ok(())
+                    }
+                }
+            }))? / 3.0;
+        }
+        share = whole / floor;
+        println!("{workers} core(s): bare {floor:.1}, whole {whole:.1}, share {share:.2}");
+    }
+    let verdict = |met: bool| if met { "met" } else { "NOT met" };
+    println!(
+        "\ncycle of the fresh no-op at most {CYCLE_BAR} times the bare one: {}",
+        verdict(noop <= CYCLE_BAR)
+    );
+    println!(
+        "throughput on all cores at least {THROUGHPUT_BAR} of the bare one: {}",
+        verdict(share >= THROUGHPUT_BAR)
+    );
+    Ok(())
+}
+
+fn runtime(workers: usize) -> Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(workers).enable_all().build().context("a runtime")
+}
+
+async fn prepare() -> Result<(Arc<Bare>, Host)> {
+    let guest = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(GUEST);
+    ensure!(guest.exists(), "{GUEST} is not there: run `cargo xtask guests bench`");
+    let bare = Arc::new(Bare::new(&guest)?);
+    let host = Host::builder().plugins(&guest).build().await?;
+    Ok((bare, host))
+}
+
+fn cases(calls: usize) -> Vec<(&'static str, &'static str, String, usize)> {
+    let text = |bytes: usize| json!({ "text": "x".repeat(bytes) }).to_string();
+    vec![
+        ("no-op", "noop", "{}".to_owned(), calls),
+        ("echo 100 B", "echo", text(100), calls),
+        ("echo 10 KB", "echo", text(10_000), calls),
+        ("echo 1 MB", "echo", text(1_000_000), calls / 10),
+        ("one host import", "import", "{}".to_owned(), calls),
+    ]
+}
+
+async fn latency(
+    bare: &Arc<Bare>,
+    host: &Host,
+    tool: &str,
+    arguments: &str,
+    calls: usize,
+) -> Result<Pair> {
+    // Within the runtime's worker, where a server's calls run too.
+    let (bare, host) = (bare.clone(), host.clone());
+    let (tool, arguments) = (tool.to_owned(), arguments.to_owned());
+    tokio::spawn(async move {
+        let id = format!("bench/{tool}");
+        let mut pair = Pair::default();
+        for round in 0..calls + calls / 10 {
+            let (answer, cycle) = bare.call(&tool, &arguments).await?;
+            let call = Call::new(&id, &arguments);
+            let started = Instant::now();
+            let outcome = host.call(call).await;
+            let whole = started.elapsed();
+            ensure!(matches!(outcome.end, End::Value(_)), "{:?}", outcome.end);
+            // The first tenth warms caches up.
+            if round >= calls / 10 {
+                pair.bare_answer.push(answer);
+                pair.bare_cycle.push(cycle);
+                pair.whole.push(whole);
+            }
+        }
+        Ok(pair)
+    })
+    .await?
+}
+
+/// Thousands of calls a second, by four tasks a worker.
+async fn throughput<F, W>(workers: usize, call: F) -> Result<f64>
+where
+    F: Fn() -> W + Clone + Send + 'static,
+    W: Future<Output = Result<()>> + Send,
+{
+    let done = Arc::new(AtomicUsize::new(0));
+    let started = Instant::now();
+    let tasks: Vec<_> = (0..workers * 4)
+        .map(|_| {
+            let (call, done) = (call.clone(), done.clone());
+            tokio::spawn(async move {
+                while started.elapsed() < MEASURED {
+                    call().await?;
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+                anyhow::Ok(())
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await??;
+    }
+    Ok(done.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64() / 1000.0)
+}

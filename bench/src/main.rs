@@ -1,0 +1,27 @@
+//! Benchmarks: the whole path beside the bare engine, on the same guest, in one run.
+//!
+//! Absolute times say something about the machine; the ratios say something about Ampoule.
+
+mod bare;
+mod call;
+mod figures;
+
+use clap::Parser;
+
+#[derive(Parser)]
+#[command(name = "ampoule-bench", about)]
+enum Command {
+    /// A fresh call: no-op, echoes of three sizes, one host import; throughput on one core and
+    /// on all
+    Call {
+        /// Calls of each kind; a tenth of it for the largest echo
+        #[arg(long, default_value_t = 3000)]
+        calls: usize,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    match Command::parse() {
+        Command::Call { calls } => call::run(calls),
+    }
+}

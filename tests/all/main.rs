@@ -1,0 +1,11 @@
+//! The tests of the whole, a module a subject.
+
+#![allow(clippy::unwrap_used, reason = "tests: a surprise should stop the test")]
+
+mod budget;
+mod calls;
+mod foreign;
+mod hostile;
+mod isolation;
+mod models;
+mod plugins;

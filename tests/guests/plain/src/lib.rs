@@ -1,0 +1,90 @@
+//! A component without the SDK and without Ampoule's contract: its own WIT, `wasi:http` for the
+//! network, `std::fs` (so `wasi:filesystem`) for files. It shows that any component is a plugin,
+//! held to the same gates.
+
+// The generated bindings carry no documentation of their own.
+#[allow(missing_docs)]
+mod bindings {
+    wit_bindgen::generate!({ path: "wit", world: "plain" });
+}
+
+use bindings::{Guest, Summary};
+use http::Uri;
+use wasip2::http::outgoing_handler;
+use wasip2::http::types::{
+    ErrorCode, Fields, IncomingBody, IncomingResponse, OutgoingRequest, Scheme,
+};
+use wasip2::io::streams::{InputStream, StreamError};
+
+struct Plain;
+
+bindings::export!(Plain with_types_in bindings);
+
+impl Guest for Plain {
+    fn greet(name: String) -> String {
+        format!("Hello, {name}!")
+    }
+
+    fn fetch(url: String) -> Result<String, String> {
+        let response = send(&url)?;
+        let status = response.status();
+        let body = response.consume().map_err(|()| "the body was taken already".to_owned())?;
+        let bytes = read_all(body)?;
+        match status {
+            200..=299 => String::from_utf8(bytes).map_err(|e| e.to_string()),
+            _ => Err(format!("status {status}")),
+        }
+    }
+
+    fn read_file(path: String) -> Result<String, String> {
+        std::fs::read_to_string(path).map_err(|e| e.to_string())
+    }
+
+    fn spread(numbers: Vec<f64>) -> Option<Summary> {
+        let mut sorted = numbers.clone();
+        sorted.sort_by(f64::total_cmp);
+        let upper = *sorted.get(sorted.len() / 2)?;
+        let lower = *sorted.get((sorted.len() - 1) / 2)?;
+        let median = f64::midpoint(lower, upper);
+        Some(Summary { median, distances: numbers.iter().map(|n| (n - median).abs()).collect() })
+    }
+}
+
+/// Sends a GET and waits for status and headers.
+fn send(url: &str) -> Result<IncomingResponse, String> {
+    let uri: Uri = url.parse().map_err(|e| format!("{url}: {e}"))?;
+    let scheme = match uri.scheme_str() {
+        Some("https") => Scheme::Https,
+        Some("http") => Scheme::Http,
+        _ => return Err(format!("{url}: not an http or https URL")),
+    };
+    let request = OutgoingRequest::new(Fields::new());
+    request
+        .set_scheme(Some(&scheme))
+        .and_then(|()| request.set_authority(uri.authority().map(http::uri::Authority::as_str)))
+        .and_then(|()| request.set_path_with_query(uri.path_and_query().map(|path| path.as_str())))
+        .map_err(|()| format!("{url}: refused by wasi:http"))?;
+
+    let pending = outgoing_handler::handle(request, None).map_err(in_words)?;
+    pending.subscribe().block();
+    match pending.get() {
+        Some(Ok(answer)) => answer.map_err(in_words),
+        Some(Err(())) | None => Err("the answer was taken already".to_owned()),
+    }
+}
+
+fn read_all(body: IncomingBody) -> Result<Vec<u8>, String> {
+    let stream: InputStream = body.stream().map_err(|()| "the stream was taken already")?;
+    let mut bytes = Vec::new();
+    loop {
+        match stream.blocking_read(64 * 1024) {
+            Ok(chunk) => bytes.extend(chunk),
+            Err(StreamError::Closed) => return Ok(bytes),
+            Err(StreamError::LastOperationFailed(e)) => return Err(e.to_debug_string()),
+        }
+    }
+}
+
+fn in_words(code: ErrorCode) -> String {
+    format!("{code:?}")
+}
