@@ -125,7 +125,6 @@ fn what_is_wrong_with_a_file_is_said_with_its_place() {
         (format!("---\n{HEAD}---\n \n"), "the prompt is empty"),
         (format!("---\n{HEAD}---\n\nHi\n{{{{ nmae }}}}"), "line 8: the prompt uses `nmae`"),
         (format!("---\n{HEAD}---\nHi {{% if %}}"), "line 6: the prompt"),
-        (format!("---\n{HEAD}---\n{{% include 'x' %}}"), "line 6: the prompt"),
         ("x".repeat(AgentFile::MAX_BYTES + 1), "larger than 262144 bytes"),
         (format!("---\n{HEAD}x: &a [*a]\n---\nBe."), "not valid"),
         (bomb(), "not valid"),
@@ -185,6 +184,11 @@ fn prompts_are_strict() {
         let error = render(given).unwrap_err();
         assert!(error.contains(expected), "{error}");
     }
+
+    // Other templates do not exist, whether or not the library was built to know the statement.
+    let lone = parse("", "{% include 'x' %}").and_then(|file| file.render(&inputs(json!({}))));
+    let error = lone.unwrap_err().to_string();
+    assert!(error.starts_with("line 7: the prompt has an error"), "{error}");
 
     let endless = "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}";
     let error = parse("", endless).unwrap().render(&inputs(json!({}))).unwrap_err().to_string();
