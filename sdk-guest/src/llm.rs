@@ -20,6 +20,8 @@ use serde_json::{Map, Value};
 mod client;
 mod connector;
 mod convert;
+#[cfg(feature = "llm-provider")]
+pub mod provider;
 
 pub use client::{Events, complete, models, stream};
 pub use connector::{Connector, EventStream};

@@ -50,6 +50,11 @@ async fn probe(language: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rust_can_do_it_all() {
+    probe("rust").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn python_can_do_it_all() {
     probe("python").await;
 }

@@ -4,6 +4,7 @@
 
 mod budget;
 mod calls;
+mod command;
 mod foreign;
 mod hostile;
 mod isolation;

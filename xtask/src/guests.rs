@@ -1,4 +1,4 @@
-//! The test guests, in four languages.
+//! The test guests, in Rust and other languages.
 
 mod c;
 

@@ -12,10 +12,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             CallEvent::Progress { done, total, .. } => println!("{done} of {total:?}"),
             CallEvent::Block { block } => println!("{}", block.text.unwrap_or(block.kind)),
         }
+        // `Signal::Stop` asks the guest to finish soon with what it has.
         Signal::Proceed
     });
-    let call = Call::new("template", json!({ "template": "{{ 6 * 7 }}" })).events(sink);
-    let outcome = host.call(call).await;
+    // In jq, `stderr` is where a program tells what it sees.
+    let program = ".[] | stderr | . * 2";
+    let call = Call::new("json-query", json!({ "input": [1, 2], "program": program }));
+    let outcome = host.call(call.events(sink)).await;
     println!("ended: {}", outcome.end.word());
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use regex::Regex;
+use ampoule_contract::ToolPattern;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
@@ -94,57 +94,6 @@ impl JsonSchema for ModelRef {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "pattern": "^[A-Za-z0-9_-]+(/.+)?$" })
-    }
-}
-
-/// An entry of `tools`: a tool's id, in which `*` stands for any characters. A binding alone stands
-/// for all its tools.
-#[derive(Clone, Debug)]
-pub struct ToolPattern {
-    text: String,
-    regex: Regex,
-}
-
-impl ToolPattern {
-    /// Reads an entry.
-    ///
-    /// # Errors
-    /// It is empty, longer than 256 characters, or holds a character that no id has.
-    pub fn parse(text: &str) -> Result<ToolPattern, String> {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_./*".contains(c);
-        if text.is_empty() || text.len() > 256 || !text.chars().all(allowed) {
-            return Err(format!("`{text}` is not a tool's id, such as `files/read` or `json-*`"));
-        }
-        let pieces: Vec<_> = text.split('*').map(regex::escape).collect();
-        let tools = if text.contains('/') { "" } else { "(?:/.*)?" };
-        let regex = Regex::new(&format!("^{}{tools}$", pieces.join(".*")));
-        Ok(ToolPattern { text: text.to_owned(), regex: regex.map_err(|error| error.to_string())? })
-    }
-
-    /// Whether it stands for the tool with this id.
-    pub fn matches(&self, id: &str) -> bool {
-        self.regex.is_match(id)
-    }
-
-    /// As it was written.
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-}
-
-impl<'de> Deserialize<'de> for ToolPattern {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        scalar::text(deserializer, ToolPattern::parse)
-    }
-}
-
-impl JsonSchema for ToolPattern {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "ToolPattern".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^[A-Za-z0-9_./*-]{1,256}$" })
     }
 }
 

@@ -57,7 +57,7 @@ pub use agent_tool::{AgentTool, Joined};
 pub use error::AgentError;
 pub use event::{AgentEvent, AgentEvents, ToolVersion};
 pub use file::AgentFile;
-pub use front_matter::{FrontMatter, ModelOptions, ModelRef, Thinking, ToolPattern};
+pub use front_matter::{FrontMatter, ModelOptions, ModelRef, Thinking};
 pub use limits::{AgentLimits, Budget};
 pub use outcome::{CallRecord, RunEnd, RunOutcome, Tokens};
 pub use run::{Agent, Task};

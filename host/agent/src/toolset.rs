@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ampoule_contract::{Denial, ModelTool, ToolDefinition, ToolError, Tools};
+use ampoule_contract::{Denial, ModelTool, ToolDefinition, ToolError, ToolPattern, Tools};
 use serde_json::json;
 
 use crate::error::{AgentError, list};
 use crate::event::ToolVersion;
-use crate::front_matter::ToolPattern;
 
 /// The longest name of a tool that models take, by the contract.
 const MAX_NAME: usize = 64;

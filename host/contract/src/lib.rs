@@ -5,6 +5,7 @@
 //! anything.
 //!
 //! - [`tool`]: what can be called ([`ToolDefinition`], [`Effects`], [`Example`]).
+//! - [`pattern`]: which tools are meant ([`ToolPattern`]).
 //! - [`call`]: a call and how it ended ([`ToolCall`], [`Outcome`], [`End`], [`ToolError`]).
 //! - [`limits`]: every limit there is ([`Meter`]), a call's and a run's account ([`Account`]).
 //! - [`receipt`]: what a call used, against its limits ([`Receipt`]).
@@ -15,6 +16,7 @@ pub mod blob;
 pub mod call;
 pub mod limits;
 pub mod model;
+pub mod pattern;
 pub mod receipt;
 pub mod tool;
 
@@ -28,6 +30,7 @@ pub use model::{
     Message, Model, ModelEvent, ModelInfo, ModelRequest, ModelResponse, ModelStream, ModelTool,
     Part, TokenUsage,
 };
+pub use pattern::ToolPattern;
 pub use receipt::Receipt;
 pub use tool::{Effects, Example, ToolDefinition, ToolKind};
 

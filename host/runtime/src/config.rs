@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use ampoule_contract::Limits;
+use ampoule_contract::{Limits, ToolPattern};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -66,7 +66,7 @@ pub struct GrantConfig {
     /// The run's workspace.
     pub files: Option<FileAccess>,
     /// Tools it may call, by id; `*` stands for any run of characters but `/`.
-    pub tools: Vec<String>,
+    pub tools: Vec<ToolPattern>,
     /// Which binding (or embedded model) serves a service it uses.
     pub services: BTreeMap<String, String>,
     /// Secrets it may use: the plugin's name for it, and which of the operator's it is.

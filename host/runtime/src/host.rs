@@ -88,7 +88,8 @@ impl HostBuilder {
         self
     }
 
-    /// Adds tools that are no plugins: Rust functions, agents, other hosts. Plugins with a grant
+    /// Adds tools that are no plugins: Rust functions ([`FunctionTool`](crate::FunctionTool)),
+    /// agents, other hosts. Plugins with a grant
     /// can call them too.
     #[must_use]
     pub fn tools(mut self, tools: Arc<dyn Tools>) -> HostBuilder {
@@ -204,6 +205,8 @@ impl Host {
             }
             Some(Callee::Other(tools, definition)) => {
                 let tool = definition.id.clone();
+                let budget = context.budget.clone().unwrap_or_else(|| self.run_account());
+                let context = CallContext { budget: Some(budget), ..context };
                 tools.call(ToolCall { tool, arguments, context }).await
             }
             None => {

@@ -45,6 +45,7 @@ mod digest;
 pub mod egress;
 mod engine;
 mod error;
+mod function;
 mod grants;
 mod host;
 #[allow(unreachable_pub, reason = "the generated bindings re-export the types of resources")]
@@ -67,11 +68,12 @@ pub use ampoule_contract::{
     Account, Blob, Blobs, Block, Breach, CallContext, CallEvent, Denial, Effects, End, EventSink,
     Example, Limits, Message, Meter, Model, ModelEvent, ModelInfo, ModelRequest, ModelResponse,
     ModelStream, ModelTool, Outcome, Output, Part, Problem, Receipt, Signal, TokenUsage,
-    ToolCall as Call, ToolDefinition, ToolError, ToolKind, Tools, Usage,
+    ToolCall as Call, ToolDefinition, ToolError, ToolKind, ToolPattern, Tools, Usage,
 };
 pub use ask::{Answer, Ask, AskNobody, Question};
 pub use config::Config;
 pub use error::HostError;
+pub use function::FunctionTool;
 pub use host::{BindingInfo, Host, HostBuilder, user_cache};
 pub use manifest::Manifest;
 pub use reach::Reach;

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use ampoule_contract::{Effects, Example, Limits, Meter, ToolKind};
+use ampoule_contract::{Effects, Example, Limits, Meter, ToolKind, ToolPattern};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -100,7 +100,7 @@ pub struct Requests {
     pub files: Option<FileAccess>,
     /// Tools it may call, by id; `*` stands for any run of characters but `/`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub tools: Vec<String>,
+    pub tools: Vec<ToolPattern>,
     /// Services it may use.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<String>,

@@ -191,8 +191,8 @@ impl Overlay {
 
     /// Hands the changes one level down: to the caller's overlay, or to the directory.
     ///
-    /// Into the directory all files are first written beside their places and then moved there,
-    /// so that a full disk or a missing permission changes nothing.
+    /// Into the directory all files are first written aside and then moved to their places, and
+    /// what fails half-way is undone, so that a full disk or a missing permission changes nothing.
     ///
     /// # Errors
     /// The directory refuses a change.
@@ -230,8 +230,7 @@ impl Overlay {
                     modified_ms: Some(modified_ms),
                 }));
             }
-            Some(Change::Removed) => return Ok(None),
-            None => {}
+            Some(Change::Removed) | None => {}
         }
         let inside = format!("{path}/");
         let made = self.changes().range(inside.clone()..).next().is_some_and(|(name, change)| {
@@ -239,6 +238,10 @@ impl Overlay {
         });
         if made {
             return Ok(Some(Entry { directory: true, size: 0, modified_ms: None }));
+        }
+        if self.changes().contains_key(path) {
+            // Removed.
+            return Ok(None);
         }
         match &self.below {
             Below::Overlay(overlay) => overlay.lookup(path),
@@ -411,8 +414,9 @@ fn read_directory(dir: &Dir, path: &str) -> Result<BTreeMap<String, Entry>> {
     let at = if path.is_empty() { "." } else { path };
     let found = match dir.read_dir(at) {
         Ok(found) => found,
-        // A directory that so far only exists in an overlay.
+        // A directory that so far only exists in an overlay, where a file may have to make room.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(BTreeMap::new()),
         Err(error) => return Err(failed(error)),
     };
     let mut entries = BTreeMap::new();
@@ -436,51 +440,133 @@ fn read_directory(dir: &Dir, path: &str) -> Result<BTreeMap<String, Entry>> {
 const STAGING_PREFIX: &str = ".ampoule-staged-";
 
 fn commit(dir: &Dir, changes: BTreeMap<String, Change>) -> io::Result<()> {
-    let mut staged = Vec::new();
-    let written = write_beside(dir, &changes, &mut staged);
-    if written.is_err() {
-        for (beside, _) in &staged {
-            // What is left behind is named as ours and never shown.
-            let _ = dir.remove_file(beside);
-        }
-        return written;
+    let mut work = Commit { dir, undo: Vec::new(), aside: Vec::new() };
+    let done = work.run(&changes);
+    if done.is_err() {
+        work.undo();
     }
-    for (path, change) in changes.iter().rev() {
-        if matches!(change, Change::Removed) {
-            match dir.symlink_metadata(path) {
-                Ok(metadata) if metadata.is_dir() => dir.remove_dir(path)?,
-                Ok(_) => dir.remove_file(path)?,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+    // What cannot be cleared away is named as ours and never shown.
+    for aside in &work.aside {
+        let _ = dir.remove_file(aside);
+    }
+    done
+}
+
+/// Changes of a directory that can be undone.
+struct Commit<'a> {
+    dir: &'a Dir,
+    undo: Vec<Undo>,
+    /// Names in the directory's root that are ours: new files on their way, old ones kept until
+    /// all is done.
+    aside: Vec<String>,
+}
+
+/// How a step is taken back.
+enum Undo {
+    /// Moves what was kept as the first to where it was, the second.
+    Restore(String, String),
+    RemoveFile(String),
+    RemoveDirectory(String),
+    MakeDirectory(String),
+}
+
+impl Commit<'_> {
+    fn run(&mut self, changes: &BTreeMap<String, Change>) -> io::Result<()> {
+        // First what takes room: a full disk changes nothing.
+        let mut written = Vec::new();
+        for (path, change) in changes {
+            let Change::Written { data, .. } = change else { continue };
+            let aside = self.name_aside();
+            let mut options = OpenOptions::new();
+            options.write(true).create_new(true);
+            self.dir.open_with(&aside, &options)?.write_all(data)?;
+            written.push((aside, path));
+        }
+        // What lies inside a directory comes after it in the order of paths, so goes before it.
+        for (path, change) in changes.iter().rev() {
+            if matches!(change, Change::Removed) {
+                self.remove(path)?;
+            }
+        }
+        for (aside, path) in written {
+            if let Some((folder, _)) = path.rsplit_once('/') {
+                self.make_directories(folder)?;
+            }
+            match self.dir.symlink_metadata(path) {
+                Ok(metadata) if metadata.is_dir() => self.remove(path)?,
+                Ok(_) => self.keep(path)?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.undo.push(Undo::RemoveFile(path.clone()));
+                }
+                Err(error) => return Err(error),
+            }
+            self.dir.rename(aside, self.dir, path)?;
+        }
+        Ok(())
+    }
+
+    fn name_aside(&mut self) -> String {
+        let name = format!("{STAGING_PREFIX}{}", crate::digest::secret_id());
+        self.aside.push(name.clone());
+        name
+    }
+
+    /// Keeps a second name of a file that is about to be replaced.
+    fn keep(&mut self, path: &str) -> io::Result<()> {
+        let kept = self.name_aside();
+        let linked = self.dir.hard_link(path, self.dir, &kept);
+        // Some file systems know no second names; then the file is away for a moment.
+        linked.or_else(|_| self.dir.rename(path, self.dir, &kept))?;
+        self.undo.push(Undo::Restore(kept, path.to_owned()));
+        Ok(())
+    }
+
+    fn remove(&mut self, path: &str) -> io::Result<()> {
+        match self.dir.symlink_metadata(path) {
+            Ok(metadata) if metadata.is_dir() => {
+                self.dir.remove_dir(path)?;
+                self.undo.push(Undo::MakeDirectory(path.to_owned()));
+                Ok(())
+            }
+            Ok(_) => {
+                let kept = self.name_aside();
+                self.dir.rename(path, self.dir, &kept)?;
+                self.undo.push(Undo::Restore(kept, path.to_owned()));
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn make_directories(&mut self, path: &str) -> io::Result<()> {
+        let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
+        for directory in ends.map(|end| &path[..end]) {
+            match self.dir.create_dir(directory) {
+                Ok(()) => self.undo.push(Undo::RemoveDirectory(directory.to_owned())),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }
         }
+        Ok(())
     }
-    for (beside, path) in staged {
-        dir.rename(beside, dir, path)?;
-    }
-    Ok(())
-}
 
-fn write_beside(
-    dir: &Dir,
-    changes: &BTreeMap<String, Change>,
-    staged: &mut Vec<(String, String)>,
-) -> io::Result<()> {
-    for (path, change) in changes {
-        let Change::Written { data, .. } = change else { continue };
-        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        if !folder.is_empty() {
-            dir.create_dir_all(folder)?;
+    fn undo(&mut self) {
+        for step in self.undo.drain(..).rev() {
+            let undone = match &step {
+                Undo::Restore(kept, path) => self.dir.rename(kept, self.dir, path),
+                Undo::RemoveFile(path) => self.dir.remove_file(path),
+                Undo::RemoveDirectory(path) => self.dir.remove_dir(path),
+                Undo::MakeDirectory(path) => self.dir.create_dir(path),
+            };
+            match (undone, &step) {
+                (Ok(()), _) => {}
+                // The file had not come yet.
+                (Err(error), Undo::RemoveFile(_)) if error.kind() == io::ErrorKind::NotFound => {}
+                (Err(error), _) => tracing::error!("a change cannot be undone: {error}"),
+            }
         }
-        let name = format!("{STAGING_PREFIX}{}", crate::digest::secret_id());
-        let beside = if folder.is_empty() { name } else { format!("{folder}/{name}") };
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        let mut file = dir.open_with(&beside, &options)?;
-        staged.push((beside, path.clone()));
-        file.write_all(data)?;
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -542,6 +628,49 @@ mod tests {
         root.commit().expect("committed");
         assert_eq!(std::fs::read(folder.path().join("d")).expect("read"), [1]);
         assert!(!folder.path().join("sub").exists());
+    }
+
+    #[test]
+    fn files_and_directories_take_each_others_places() {
+        let (folder, root) = workspace();
+        root.write("sub/c", vec![1]).expect("written");
+        root.commit().expect("committed");
+        let child = root.above();
+        child.remove("a.txt").expect("removed");
+        child.write("a.txt/inside/d", vec![2]).expect("a directory now");
+        assert!(child.stat("a.txt").expect("there").directory);
+        assert_eq!(names(&child, "a.txt"), ["inside"]);
+        child.remove("sub/c").expect("removed");
+        child.remove("sub").expect("removed");
+        child.write("sub", vec![3]).expect("a file now");
+        assert_eq!(child.read("sub", 0, 9).expect("read"), [3]);
+        child.commit().expect("committed");
+        root.commit().expect("committed");
+        let read = |path: &str| std::fs::read(folder.path().join(path)).expect("read");
+        assert_eq!((read("a.txt/inside/d"), read("sub")), (vec![2], vec![3]));
+        assert_eq!(std::fs::read_dir(folder.path()).expect("read").count(), 2);
+    }
+
+    #[test]
+    fn a_commit_that_fails_half_way_is_undone() {
+        let (folder, root) = workspace();
+        std::fs::write(folder.path().join("sub/c"), "c").expect("written");
+        root.write("a.txt", b"changed".to_vec()).expect("written");
+        root.write("new/b", vec![1]).expect("written");
+        root.remove("sub/c").expect("removed");
+        root.remove("sub").expect("removed");
+        root.write("z", vec![2]).expect("written");
+        // Meanwhile somebody else makes a directory where the last file is to stand.
+        std::fs::create_dir(folder.path().join("z")).expect("made");
+        std::fs::write(folder.path().join("z/theirs"), "t").expect("written");
+        root.commit().expect_err("the directory is not empty");
+        let read = |path: &str| std::fs::read(folder.path().join(path)).expect("read");
+        assert_eq!((read("a.txt"), read("sub/c")), (b"one".to_vec(), b"c".to_vec()));
+        assert_eq!(read("z/theirs"), b"t");
+        let left = std::fs::read_dir(folder.path()).expect("read").map(|item| item.expect("item"));
+        let mut left: Vec<_> = left.map(|item| item.file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["a.txt", "sub", "z"]);
     }
 
     #[test]

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ampoule_contract::{ToolDefinition, Tools};
-use regex::Regex;
+use ampoule_contract::{ToolDefinition, ToolPattern, Tools};
 use rmcp::model::{ErrorData, JsonObject, ListToolsResult, ProtocolVersion, Tool, ToolAnnotations};
 use serde_json::Value;
 
@@ -21,19 +20,19 @@ const CURSOR: &str = "after:";
 /// The tools that are served, out of all there are.
 pub(crate) struct Catalog {
     tools: Arc<dyn Tools>,
-    patterns: Vec<Regex>,
+    patterns: Vec<ToolPattern>,
 }
 
 impl Catalog {
     /// # Errors
     /// An entry is no pattern.
     pub(crate) fn new(tools: Arc<dyn Tools>, patterns: &[String]) -> Result<Catalog, ServeError> {
-        let compiled = patterns.iter().map(|text| pattern(text)).collect::<Result<_, _>>()?;
-        let catalog = Catalog { tools, patterns: compiled };
+        let patterns = patterns.iter().map(|text| text.parse().map_err(ServeError::Pattern));
+        let catalog = Catalog { tools, patterns: patterns.collect::<Result<_, _>>()? };
         let all = catalog.tools.tools();
-        for (text, pattern) in patterns.iter().zip(&catalog.patterns) {
-            if !all.iter().any(|tool| pattern.is_match(&tool.id)) {
-                tracing::warn!("the pattern `{text}` stands for no tool there is now");
+        for pattern in &catalog.patterns {
+            if !all.iter().any(|tool| pattern.matches(&tool.id)) {
+                tracing::warn!("the pattern `{pattern}` stands for no tool there is now");
             }
         }
         Ok(catalog)
@@ -87,19 +86,8 @@ impl Catalog {
     }
 
     fn serves(&self, tool: &ToolDefinition) -> bool {
-        self.patterns.iter().any(|pattern| pattern.is_match(&tool.id))
+        self.patterns.iter().any(|pattern| pattern.matches(&tool.id))
     }
-}
-
-/// Reads an entry of [`ServeOptions::tools`](crate::ServeOptions::tools).
-fn pattern(text: &str) -> Result<Regex, ServeError> {
-    let refused = || ServeError::Pattern(text.chars().take(128).collect());
-    if text.is_empty() || text.len() > 256 {
-        return Err(refused());
-    }
-    let pieces: Vec<_> = text.split('*').map(regex::escape).collect();
-    let tools = if text.contains('/') { "" } else { "(/.*)?" };
-    Regex::new(&format!("^{}{tools}$", pieces.join("[^/]*"))).map_err(|_| refused())
 }
 
 fn describe(name: &str, tool: &ToolDefinition, version: &ProtocolVersion) -> Tool {
@@ -123,33 +111,4 @@ fn input_schema(schema: &Value) -> JsonObject {
     let mut schema = schema.as_object().cloned().unwrap_or_default();
     schema.entry("type").or_insert_with(|| "object".into());
     schema
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
-    use super::*;
-
-    #[test]
-    fn patterns_stand_for_ids() {
-        for (text, id, expected) in [
-            ("*", "hash", true),
-            ("*", "files/read", true),
-            ("json-*", "json-query", true),
-            ("json-*", "json", false),
-            ("json-*", "my-json-query", false),
-            ("files", "files/read", true),
-            ("files/*", "files/read", true),
-            ("files/r*d", "files/read", true),
-            ("files/*", "files", false),
-            ("*/read", "files/read", true),
-            ("fil.s", "files", false),
-        ] {
-            assert_eq!(pattern(text).unwrap().is_match(id), expected, "{text} {id}");
-        }
-        for refused in ["", &"a".repeat(257)] {
-            assert!(matches!(pattern(refused), Err(ServeError::Pattern(_))), "{refused}");
-        }
-    }
 }

@@ -7,7 +7,7 @@ use rmcp::service::ServerInitializeError;
 #[non_exhaustive]
 pub enum ServeError {
     /// An entry of [`ServeOptions::tools`](crate::ServeOptions::tools) is no pattern.
-    #[error("`{0}` is not a pattern of tool ids, such as `files/read` or `json-*`")]
+    #[error("{0}")]
     Pattern(String),
     /// The client could not be answered at the start.
     #[error("the client could not be served: {0}")]

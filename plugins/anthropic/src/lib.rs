@@ -22,18 +22,12 @@
 //! thoughts of other providers cannot be sent and are left out. Blocks the contract has no kind
 //! for, such as `server_tool_use`, are parts of their own kind with the block in `meta.block`.
 
-// One copy of what does not depend on the provider; it is not large enough for a crate.
-#[path = "../../openai/src/media.rs"]
-mod media;
-#[path = "../../openai/src/options.rs"]
-mod options;
 mod request;
 mod response;
-#[path = "../../openai/src/wire.rs"]
-mod wire;
 
 use std::collections::BTreeMap;
 
+use ampoule_sdk::llm::provider::{Answer, send};
 use ampoule_sdk::llm::{Connector, EventStream, Model, Request};
 use ampoule_sdk::prelude::*;
 use ampoule_sdk::{context, http};
@@ -82,7 +76,7 @@ impl Connector for Messages {
         let settings: Settings = context::settings()?;
         // The most a page may have; there are far fewer models.
         let request = settings.request("GET", "models").query("limit", "1000");
-        let mut response = wire::send(request).await?;
+        let mut response = send(request).await?;
         Ok(response::models(&response.json().await?))
     }
 
@@ -90,7 +84,7 @@ impl Connector for Messages {
         let settings: Settings = context::settings()?;
         let body = request::body(request, &settings.model)?;
         let http = settings.request("POST", "messages").header("accept", "text/event-stream");
-        wire::Answer::new(wire::send(http.json(&body)).await?, Assembly::default())
+        Answer::new(send(http.json(&body)).await?, Assembly::default())
     }
 }
 

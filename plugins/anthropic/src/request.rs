@@ -2,11 +2,9 @@
 //!
 //! Source: <https://docs.claude.com/en/api/messages>.
 
+use ampoule_sdk::llm::provider::{Media, MediaReader, Options, Thinking, merge};
 use ampoule_sdk::llm::{Message, Part, Request, Tool};
 use ampoule_sdk::prelude::*;
-
-use crate::media::{Media, MediaReader};
-use crate::options::{Options, Thinking, merge};
 
 /// Tokens of an answer where the caller sets none: the protocol wants a number.
 const DEFAULT_MAX_TOKENS: u64 = 4096;

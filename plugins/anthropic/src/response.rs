@@ -2,11 +2,10 @@
 //!
 //! Source: <https://docs.claude.com/en/docs/build-with-claude/streaming>.
 
+use ampoule_sdk::llm::provider::{self, Assemble, Budget, broken_off};
 use ampoule_sdk::llm::{Event, Message, Model, Part, Response, Usage};
 use ampoule_sdk::prelude::*;
 use ampoule_sdk::serde;
-
-use crate::wire::{self, Assemble, Budget, broken_off};
 
 /// What one server-sent event carries; names that are not known are passed over, as the provider
 /// asks of its clients.
@@ -105,7 +104,7 @@ struct Open {
 
 impl Assemble for Assembly {
     fn take(&mut self, data: &str) -> Result<Vec<Event>> {
-        let frame: Frame = wire::parse(data)?;
+        let frame: Frame = provider::parse(data)?;
         let mut events = Vec::new();
         match frame {
             Frame::MessageStart { message } => {
@@ -128,14 +127,14 @@ impl Assemble for Assembly {
                     self.close(&mut events)?;
                     match self.malformed.take() {
                         Some(name) if finish(&reason) != "length" => {
-                            return Err(wire::malformed_call(&name));
+                            return Err(provider::malformed_call(&name));
                         }
                         _ => self.finish = Some(reason),
                     }
                 }
             }
             Frame::MessageStop => events.push(self.end()?),
-            Frame::Error => return Err(wire::reported(&wire::parse(data)?)),
+            Frame::Error => return Err(provider::reported(&provider::parse(data)?)),
             // `ping`, and what comes to be.
             Frame::Other => {}
         }
@@ -283,7 +282,7 @@ impl Assembly {
                 // Arguments come as text; where there is none, those the block began with hold.
                 let begun = block.get("input").filter(|_| input.is_empty());
                 let input = begun.map(ToString::to_string).unwrap_or(input);
-                let Some(part) = wire::tool_call(&id, &name, &input) else {
+                let Some(part) = provider::tool_call(&id, &name, &input) else {
                     self.malformed = Some(name);
                     return Ok(());
                 };
@@ -292,7 +291,7 @@ impl Assembly {
             }
             _ => {
                 if !input.is_empty() {
-                    block.insert("input".into(), wire::parse(&input)?);
+                    block.insert("input".into(), provider::parse(&input)?);
                 }
                 if !text.is_empty() {
                     block.insert("text".into(), text.into());

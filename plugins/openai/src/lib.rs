@@ -33,14 +33,12 @@
 //! for the effort only. What a provider wants otherwise is put right under `provider`, merged as
 //! a JSON merge patch: `{"stream_options": null}` takes a field out of the request.
 
-mod media;
-mod options;
 mod request;
 mod response;
-mod wire;
 
 use std::collections::BTreeMap;
 
+use ampoule_sdk::llm::provider::{Answer, send};
 use ampoule_sdk::llm::{Connector, EventStream, Model, Request};
 use ampoule_sdk::prelude::*;
 use ampoule_sdk::{context, http};
@@ -86,7 +84,7 @@ pub struct Chat;
 impl Connector for Chat {
     async fn models() -> Result<Vec<Model>> {
         let settings: Settings = context::settings()?;
-        let mut response = wire::send(settings.request("GET", "models")).await?;
+        let mut response = send(settings.request("GET", "models")).await?;
         Ok(response::models(&response.json().await?))
     }
 
@@ -95,7 +93,7 @@ impl Connector for Chat {
         let body = request::body(request, &settings)?;
         let http =
             settings.request("POST", "chat/completions").header("accept", "text/event-stream");
-        wire::Answer::new(wire::send(http.json(&body)).await?, Assembly::default())
+        Answer::new(send(http.json(&body)).await?, Assembly::default())
     }
 }
 

@@ -2,11 +2,10 @@
 //!
 //! Source: <https://platform.openai.com/docs/api-reference/chat/create>.
 
+use ampoule_sdk::llm::provider::{Media, MediaReader, Options, Thinking, merge};
 use ampoule_sdk::llm::{Message, Part, Request, Tool};
 use ampoule_sdk::prelude::*;
 
-use crate::media::{Media, MediaReader};
-use crate::options::{Options, Thinking, merge};
 use crate::{OPENAI, Settings};
 
 /// The body of a request.

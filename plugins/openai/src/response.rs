@@ -2,11 +2,10 @@
 //!
 //! Source: <https://platform.openai.com/docs/api-reference/chat-streaming>.
 
+use ampoule_sdk::llm::provider::{self, Assemble, Budget, broken_off};
 use ampoule_sdk::llm::{Event, Message, Model, Part, Response, Usage};
 use ampoule_sdk::prelude::*;
 use ampoule_sdk::serde;
-
-use crate::wire::{self, Assemble, Budget, broken_off};
 
 /// What one server-sent event carries. Fields of the protocol that are not read are passed over.
 #[derive(Debug, Default, serde::Deserialize)]
@@ -107,9 +106,9 @@ impl Assemble for Assembly {
         if data.trim() == "[DONE]" {
             return Ok(vec![self.end()?]);
         }
-        let chunk: Chunk = wire::parse(data)?;
+        let chunk: Chunk = provider::parse(data)?;
         if let Some(error) = chunk.error.filter(|error| !error.is_null()) {
-            return Err(wire::reported(&json!({ "error": error })));
+            return Err(provider::reported(&json!({ "error": error })));
         }
         self.id = self.id.take().or(chunk.id);
         self.fingerprint = self.fingerprint.take().or(chunk.system_fingerprint);
@@ -231,13 +230,13 @@ impl Assembly {
             if id.is_empty() {
                 id = format!("call-{}", number + 1);
             }
-            match wire::tool_call(&id, &name, &arguments) {
+            match provider::tool_call(&id, &name, &arguments) {
                 Some(part) => {
                     events.push(Event::tool_call(part.clone()));
                     self.complete.push(part);
                 }
                 None if cut => {}
-                None => return Err(wire::malformed_call(&name)),
+                None => return Err(provider::malformed_call(&name)),
             }
         }
         self.finish = Some(match reason {

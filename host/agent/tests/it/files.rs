@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ampoule_agent::{AgentError, AgentFile, Budget, ModelRef, Task, ToolPattern};
+use ampoule_agent::{AgentError, AgentFile, Budget, ModelRef, Task};
 use ampoule_contract::Meter;
 use serde_json::{Value, json};
 
@@ -51,11 +51,8 @@ fn everything_a_file_may_hold() {
         ("openrouter", "meta/llama-4")
     );
     assert_eq!(settings.model.to_string(), "openrouter/meta/llama-4");
-    assert!(settings.tools[1].matches("json-query") && !settings.tools[1].matches("my-json-query"));
-    assert!(!settings.tools[0].matches("files/reads") && !settings.tools[0].matches("files"));
-    let binding = ToolPattern::parse("files").unwrap();
-    assert!(binding.matches("files") && binding.matches("files/read"));
-    assert!(!binding.matches("files-x") && !binding.matches("my-files/read"));
+    let tools: Vec<_> = settings.tools.iter().map(|tool| tool.as_str()).collect();
+    assert_eq!(tools, ["files/read", "json-*"]);
     let limits = &settings.limits;
     assert_eq!((limits.max_turns, limits.max_tool_calls, limits.parallel_tools), (5, 100, 4));
     assert_eq!((limits.tool_result_bytes, limits.context_tokens), (32 << 10, 128_000));

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ampoule::{BindingInfo, Host, Reach, ToolKind, Tools};
-use ampoule_agent::ToolPattern;
+use ampoule::{BindingInfo, Host, Reach, ToolKind, ToolPattern, Tools};
 use serde_json::{Value, json};
 
 use crate::args::{Global, ListArgs};
@@ -54,7 +53,7 @@ pub(super) async fn run(
 /// A text without `*` may stand anywhere in the id.
 fn pattern(text: &str) -> Result<ToolPattern, Failure> {
     let text = if text.contains('*') { text.to_owned() } else { format!("*{text}*") };
-    ToolPattern::parse(&text).map_err(Failure::usage)
+    text.parse().map_err(Failure::usage)
 }
 
 /// A line of the list: a tool, or a connector, which has none.

@@ -102,13 +102,11 @@ impl tools::HostPendingWithStore<CallState> for HasSelf<CallState> {
 fn allowed(call: &Running, id: &str) -> Result<(), ampoule_contract::Denial> {
     call.binding.grants.tool(id)?;
     match &call.context.tools {
-        Some(passed) if !passed.iter().any(|pattern| crate::grants::matches(pattern, id)) => {
-            Err(ampoule_contract::Denial {
-                gate: "tools",
-                message: format!("the tool `{id}` is not among those this run may use"),
-                allow: None,
-            })
-        }
+        Some(passed) if !passed.iter().any(|tool| tool == id) => Err(ampoule_contract::Denial {
+            gate: "tools",
+            message: format!("the tool `{id}` is not among those this run may use"),
+            allow: None,
+        }),
         _ => Ok(()),
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use tokio::io::AsyncWrite;
@@ -186,9 +185,17 @@ async fn send(
     if let Some(headers) = answer.headers_mut() {
         *headers = response.headers;
     }
-    let frames = response.body.map(|chunk| match chunk {
-        Ok(bytes) => Ok(Frame::data(bytes)),
-        Err(_) => Err(HttpError::HttpResponseIncomplete),
+    // A guest of WASI has no word for an answer that was cut at a limit: it must not look whole.
+    let frames = futures::stream::unfold(Some(response.body), async |body| {
+        let mut body = body?;
+        match body.chunk().await {
+            Ok(Some(bytes)) => Some((Ok(Frame::data(bytes)), Some(body))),
+            Ok(None) if body.truncated() => {
+                Some((Err(HttpError::HttpResponseBodySize(None)), None))
+            }
+            Ok(None) => None,
+            Err(_) => Some((Err(HttpError::HttpResponseIncomplete), None)),
+        }
     });
     let body = StreamBody::new(frames).boxed_unsync();
     let answer = answer.body(body).map_err(|_| HttpError::HttpResponseIncomplete)?;

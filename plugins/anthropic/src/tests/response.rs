@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
-use crate::wire::events;
+use ampoule_sdk::llm::provider::events;
 
 /// The events of a body, the same however it is cut into pieces.
 fn read(body: &str) -> Result<Vec<Event>> {

@@ -1,12 +1,11 @@
 //! The options of a request, by the contract's list of keys.
 
-use ampoule_sdk::prelude::*;
-use ampoule_sdk::serde;
+use crate::prelude::*;
 
 /// What a caller may ask for beside the conversation; `None` and empty where it does not.
 #[derive(Clone, Debug, Default, serde::Deserialize)]
-#[serde(crate = "ampoule_sdk::serde", rename_all = "kebab-case", deny_unknown_fields, default)]
-pub(crate) struct Options {
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Options {
     /// Tokens to write at most, thinking included.
     pub max_tokens: Option<u64>,
     /// Sampling temperature.
@@ -33,8 +32,8 @@ pub(crate) struct Options {
 
 /// How much to think, in one of two measures.
 #[derive(Clone, Debug, serde::Deserialize)]
-#[serde(crate = "ampoule_sdk::serde", rename_all = "kebab-case", deny_unknown_fields)]
-pub(crate) enum Thinking {
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Thinking {
     /// Tokens to think at most.
     BudgetTokens(u64),
     /// The provider's own word, such as `low`.
@@ -46,8 +45,8 @@ impl Options {
     ///
     /// # Errors
     /// `bad-arguments` for an unknown key or a value of the wrong type.
-    pub(crate) fn read(options: Map<String, Value>) -> Result<Options> {
-        let options: Options = ampoule_sdk::serde_json::from_value(options.into())
+    pub fn read(options: Map<String, Value>) -> Result<Options> {
+        let options: Options = serde_json::from_value(options.into())
             .map_err(|error| Error::bad_arguments(format!("`options`: {error}")))?;
         if options.provider.contains_key("stream") {
             return Err(Error::bad_arguments(
@@ -60,7 +59,7 @@ impl Options {
 
 /// Merges `patch` into `target` by the rules of a JSON merge patch (RFC 7396): objects are merged
 /// field by field, `null` removes, anything else replaces.
-pub(crate) fn merge(target: &mut Map<String, Value>, patch: Map<String, Value>) {
+pub fn merge(target: &mut Map<String, Value>, patch: Map<String, Value>) {
     for (key, value) in patch {
         match value {
             Value::Null => {
@@ -84,8 +83,6 @@ pub(crate) fn merge(target: &mut Map<String, Value>, patch: Map<String, Value>) 
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-
     use super::*;
 
     fn object(value: Value) -> Map<String, Value> {

@@ -1,8 +1,8 @@
 //! Pictures, sounds and files in a message.
 
-use ampoule_sdk::BlobRef;
-use ampoule_sdk::llm::Part;
-use ampoule_sdk::prelude::*;
+use crate::BlobRef;
+use crate::llm::Part;
+use crate::prelude::*;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
@@ -11,7 +11,7 @@ const MAX_BYTES: u64 = 12 << 20;
 
 /// What a part holds.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Media {
+pub enum Media {
     /// Bytes.
     Inline {
         /// Media type.
@@ -25,7 +25,7 @@ pub(crate) enum Media {
 
 /// Reads the media of one request and counts their bytes.
 #[derive(Debug, Default)]
-pub(crate) struct MediaReader {
+pub struct MediaReader {
     bytes: u64,
 }
 
@@ -35,7 +35,7 @@ impl MediaReader {
     /// # Errors
     /// `bad-arguments` where it holds none of them or lacks a media type, `too-large` above 12 MiB
     /// in the request, and those of the host for a blob.
-    pub(crate) fn read(&mut self, part: &Part) -> Result<Media> {
+    pub fn read(&mut self, part: &Part) -> Result<Media> {
         let kind = &part.kind;
         if let Some(uri) = &part.uri {
             return Ok(Media::Uri(uri.clone()));
@@ -74,8 +74,6 @@ impl MediaReader {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-
     use super::*;
 
     fn image(part: Part) -> Result<Media> {

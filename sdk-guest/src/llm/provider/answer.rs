@@ -1,15 +1,14 @@
-//! Talking to a provider: a request, its errors in the contract's codes, and an answer that comes
-//! as server-sent events.
+//! A request, its errors in the contract's codes, and an answer that comes as server-sent events.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::time::Duration;
 
-use ampoule_sdk::llm::{Event, EventStream, Part};
-use ampoule_sdk::prelude::*;
-use ampoule_sdk::serde::de::DeserializeOwned;
-use ampoule_sdk::{http, secrets, serde_json, stream};
+use crate::llm::{Event, EventStream, Part};
+use crate::prelude::*;
+use crate::{http, secrets, stream};
 use futures_util::{Stream, StreamExt};
+use serde::de::DeserializeOwned;
 use sse_stream::{Sse, SseByteStream};
 
 /// Bytes of an answer, as they come over the network.
@@ -23,14 +22,14 @@ const MAX_ERROR_BYTES: usize = 64 << 10;
 /// Characters of a provider's message that are passed on.
 const MAX_MESSAGE_CHARS: usize = 2_000;
 
-/// The credential's name in `plugin.toml`.
-const API_KEY: &str = "api-key";
+/// The credential that requests carry where it is granted, by its name in `plugin.toml`.
+pub const API_KEY: &str = "api-key";
 
 /// Sends a request, with the key where there is one, and waits for a status that is no error.
 ///
 /// # Errors
 /// Those of [`http::Request::send`], and an error status as [`refusal`] reads it.
-pub(crate) async fn send(request: http::Request) -> Result<http::Response> {
+pub async fn send(request: http::Request) -> Result<http::Response> {
     let request = request.max_bytes(MAX_ANSWER_BYTES);
     let request = if secrets::exists(API_KEY) { request.credential(API_KEY) } else { request };
     let mut response = request.send().await?;
@@ -83,7 +82,7 @@ fn message(body: &Value) -> Option<String> {
 }
 
 /// An error that a provider reports in the middle of an answer.
-pub(crate) fn reported(body: &Value) -> Error {
+pub fn reported(body: &Value) -> Error {
     let kind = body["error"]["type"].as_str().or(body["error"]["code"].as_str());
     let status = body["error"]["code"].as_u64().or(body["error"]["status"].as_u64());
     let said = message(body).unwrap_or_else(|| "no reason given".into());
@@ -109,14 +108,14 @@ pub(crate) fn reported(body: &Value) -> Error {
 ///
 /// # Errors
 /// `invalid-data`.
-pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
+pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
     serde_json::from_str(text).map_err(|error| {
         Error::invalid_data(format!("the provider's answer is malformed: {error}"))
     })
 }
 
 /// Puts an answer together from what comes.
-pub(crate) trait Assemble: 'static {
+pub trait Assemble: 'static {
     /// Takes the data of one server-sent event and gives what there is to tell; an event of kind
     /// `response` ends the answer.
     ///
@@ -132,12 +131,12 @@ pub(crate) trait Assemble: 'static {
 }
 
 /// `unavailable`: the connection ended before the answer.
-pub(crate) fn broken_off() -> Error {
+pub fn broken_off() -> Error {
     Error::unavailable("the answer broke off before it was complete").with_retry()
 }
 
 /// An answer on its way.
-pub(crate) struct Answer<A> {
+pub struct Answer<A> {
     frames: Pin<Box<dyn Stream<Item = Result<Sse, sse_stream::Error>>>>,
     assembly: A,
     ready: VecDeque<Event>,
@@ -149,7 +148,7 @@ impl<A: Assemble> Answer<A> {
     ///
     /// # Errors
     /// `invalid-data` where the response is no event stream.
-    pub(crate) fn new(response: http::Response, assembly: A) -> Result<Answer<A>> {
+    pub fn new(response: http::Response, assembly: A) -> Result<Answer<A>> {
         let found = response.header("content-type").unwrap_or_default();
         if !found.trim_start().to_ascii_lowercase().starts_with("text/event-stream") {
             let found = found.chars().take(100).collect::<String>();
@@ -170,10 +169,7 @@ impl<A: Assemble> Answer<A> {
     }
 
     /// Reads an answer from pieces of its body.
-    pub(crate) fn of(
-        chunks: impl Stream<Item = Result<Vec<u8>>> + 'static,
-        assembly: A,
-    ) -> Answer<A> {
+    pub fn of(chunks: impl Stream<Item = Result<Vec<u8>>> + 'static, assembly: A) -> Answer<A> {
         let chunks = chunks.map(|chunk| chunk.map(std::io::Cursor::new));
         let frames = Box::pin(SseByteStream::new(Box::pin(chunks)));
         Answer { frames, assembly, ready: VecDeque::new(), over: false }
@@ -215,7 +211,7 @@ fn misread(error: sse_stream::Error) -> Error {
 
 /// Counts what an answer holds, so that it ends before memory does.
 #[derive(Debug, Default)]
-pub(crate) struct Budget {
+pub struct Budget {
     bytes: usize,
     parts: usize,
 }
@@ -225,7 +221,7 @@ impl Budget {
     ///
     /// # Errors
     /// `too-large` above 4 MiB together.
-    pub(crate) fn text(&mut self, text: &str) -> Result<()> {
+    pub fn text(&mut self, text: &str) -> Result<()> {
         self.bytes += text.len();
         if self.bytes > MAX_CONTENT_BYTES {
             return Err(Error::too_large(format!(
@@ -240,7 +236,7 @@ impl Budget {
     ///
     /// # Errors
     /// `too-large` above 256.
-    pub(crate) fn part(&mut self) -> Result<()> {
+    pub fn part(&mut self) -> Result<()> {
         self.parts += 1;
         if self.parts > MAX_PARTS {
             return Err(Error::too_large(format!("the answer has more than {MAX_PARTS} parts")));
@@ -251,26 +247,29 @@ impl Budget {
 
 /// A tool call from the text of its arguments; none at all stand for `{}`. `None` where they are
 /// not a JSON object: cut, in an answer that met its limit of tokens, else [`malformed_call`].
-pub(crate) fn tool_call(id: &str, name: &str, arguments: &str) -> Option<Part> {
+pub fn tool_call(id: &str, name: &str, arguments: &str) -> Option<Part> {
     let arguments = if arguments.trim().is_empty() { "{}" } else { arguments };
     let value = serde_json::from_str(arguments).ok().filter(Value::is_object)?;
     Some(Part::tool_call(id, name, value))
 }
 
 /// `invalid-data`, to be retried: the model wrote something else than a JSON object.
-pub(crate) fn malformed_call(name: &str) -> Error {
+pub fn malformed_call(name: &str) -> Error {
     let name: String = name.chars().take(64).collect();
     let message = format!("the model called `{name}` with arguments that are not a JSON object");
     Error::invalid_data(message).with_retry()
 }
 
-/// All events of an answer whose body comes in pieces of `size` bytes.
-#[cfg(test)]
-pub(crate) fn events<A: Assemble + Default>(body: &str, size: usize) -> Result<Vec<Event>> {
+/// All events of an answer whose body comes in pieces of `size` bytes: for unit tests of an
+/// [`Assemble`].
+///
+/// # Errors
+/// Those of the answer.
+pub fn events<A: Assemble + Default>(body: &str, size: usize) -> Result<Vec<Event>> {
     let chunks: Vec<Result<Vec<u8>>> =
         body.as_bytes().chunks(size).map(|chunk| Ok(chunk.to_vec())).collect();
     let mut answer = Answer::of(stream::iter(chunks), A::default());
-    ampoule_sdk::block_on(async {
+    crate::block_on(async {
         let mut events = Vec::new();
         while let Some(event) = answer.next().await? {
             events.push(event);
