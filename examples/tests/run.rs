@@ -23,7 +23,7 @@ fn limits() {
     let text = output(env!("CARGO_BIN_EXE_limits"));
     let mut lines = text.lines();
     let first = lines.next().unwrap_or_default();
-    assert_eq!(first, "limit `fuel` of this call reached: 2,000,000", "{text}");
+    assert_eq!(first, "limit `fuel` of this call reached: 20,000,000", "{text}");
     let (calls, rest) = lines.next().and_then(|line| line.split_once(' ')).expect("a second line");
     assert!(calls.parse::<u32>().is_ok_and(|calls| calls > 0) && rest.starts_with("calls for "));
 }

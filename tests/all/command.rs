@@ -92,9 +92,9 @@ async fn bad_input_gets_its_code_and_its_reason() {
         ),
         ("no JSON", &["call", "json-query", "{"], b"", 2, &["JSON"]),
         ("unknown tool", &["call", "json-qery", "{}"], b"", 3, &["json-qery", "json-query"]),
-        ("100 MB", &["call", "json-query", "@-"], &huge, 4, &["argument-bytes"]),
-        ("10,000 deep", &["call", "json-query", "@-"], deep.as_bytes(), 2, &["deep"]),
-        ("no UTF-8", &["call", "json-query", "@-"], b"{\"input\": \"\xff\"}", 2, &["UTF-8"]),
+        ("100 MB", &["call", "json-query", "-"], &huge, 4, &["argument-bytes"]),
+        ("10,000 deep", &["call", "json-query", "-"], deep.as_bytes(), 2, &["deep"]),
+        ("no UTF-8", &["call", "json-query", "-"], b"{\"input\": \"\xff\"}", 2, &["UTF-8"]),
         (
             "no grant",
             &["call", "web-scrape", elsewhere],

@@ -16,6 +16,13 @@ pub(crate) fn cargo(project: &Project) -> Command {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.current_dir(&project.root);
+    // What the cargo above says of this package would make build scripts run again.
+    for (name, _) in env::vars_os() {
+        let said = ["CARGO_MANIFEST_", "CARGO_PKG_"];
+        if name.to_str().is_some_and(|name| said.iter().any(|prefix| name.starts_with(prefix))) {
+            command.env_remove(name);
+        }
+    }
     command
 }
 

@@ -9,7 +9,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         r#"
         plugins = ["target/plugins"]
         [bindings.json-query]
-        limits = { fuel = "2M", memory = "32 MiB" }
+        limits = { fuel = "20M", memory = "32 MiB" }
         "#,
     )?;
     let host = Host::builder().config(config).build().await?;
@@ -20,7 +20,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{breach}");
 
     // A run: whatever its calls use together, they draw from one account.
-    let run = Account::root(Limits::UNLIMITED.with(Meter::Fuel, 3_000_000));
+    let run = Account::root(Limits::UNLIMITED.with(Meter::Fuel, 50_000_000));
     let small = json!({ "input": [1, 2, 3], "program": "add" });
     let mut calls = 0;
     while let End::Value(_) =

@@ -26,7 +26,7 @@ pub enum Unit {
 }
 
 macro_rules! meters {
-    ($($(#[$doc:meta])* $name:ident = $key:literal, $unit:ident, $additive:literal, $default:expr;)*) => {
+    ($($(#[$doc:meta])* $name:ident = $key:literal, $unit:ident, $additive:literal, $default:expr, $most:expr;)*) => {
         /// One dimension of what a call may use.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(usize)]
@@ -56,6 +56,12 @@ macro_rules! meters {
             pub const fn default_limit(self) -> u64 {
                 match self { $(Meter::$name => $default,)* }
             }
+
+            /// The most a plugin gets by asking for it in its manifest alone; beyond it the
+            /// operator has to say so.
+            pub const fn most_asked(self) -> u64 {
+                match self { $(Meter::$name => $most,)* }
+            }
         }
 
         const COUNT: usize = [$($key,)*].len();
@@ -66,43 +72,43 @@ const MIB: u64 = 1 << 20;
 
 meters! {
     /// Guest instructions (most cost 1) and the price of host calls.
-    Fuel = "fuel", Fuel, true, 1_000_000_000;
+    Fuel = "fuel", Fuel, true, 1_000_000_000, 50_000_000_000;
     /// Linear memory of all memories of the instance together, at its largest.
-    Memory = "memory", Bytes, false, 64 * MIB;
+    Memory = "memory", Bytes, false, 64 * MIB, 512 * MIB;
     /// Elements of all tables together.
-    TableElements = "table-elements", Count, false, 100_000;
+    TableElements = "table-elements", Count, false, 100_000, 1_000_000;
     /// Resource handles the guest holds at once.
-    Handles = "handles", Count, false, 10_000;
+    Handles = "handles", Count, false, 10_000, 100_000;
     /// Native stack of the guest; the engine's own bound, the same for all.
-    Stack = "stack", Bytes, false, MIB;
+    Stack = "stack", Bytes, false, MIB, MIB;
     /// Time from the start of the call to its end, waiting for a person left out.
-    WallTime = "wall-time", Milliseconds, false, 30_000;
+    WallTime = "wall-time", Milliseconds, false, 30_000, 600_000;
     /// The arguments.
-    ArgumentBytes = "argument-bytes", Bytes, false, 16 * MIB;
+    ArgumentBytes = "argument-bytes", Bytes, false, 16 * MIB, 64 * MIB;
     /// Value, blocks and error of the result.
-    OutputBytes = "output-bytes", Bytes, false, 16 * MIB;
+    OutputBytes = "output-bytes", Bytes, false, 16 * MIB, 64 * MIB;
     /// Log lines, and what the guest writes to standard output and error.
-    LogBytes = "log-bytes", Bytes, true, 256 * 1024;
+    LogBytes = "log-bytes", Bytes, true, 256 * 1024, 4 * MIB;
     /// Reported progress and emitted blocks.
-    EventBytes = "event-bytes", Bytes, true, 4 * MIB;
+    EventBytes = "event-bytes", Bytes, true, 4 * MIB, 64 * MIB;
     /// Calls of host imports.
-    HostCalls = "host-calls", Count, true, 1_000_000;
+    HostCalls = "host-calls", Count, true, 1_000_000, 50_000_000;
     /// Bytes the guest hands to the host in one host call.
-    HostCallBytes = "host-call-bytes", Bytes, false, 32 * MIB;
+    HostCallBytes = "host-call-bytes", Bytes, false, 32 * MIB, 64 * MIB;
     /// HTTP requests, each redirect counted.
-    HttpRequests = "http-requests", Count, true, 64;
+    HttpRequests = "http-requests", Count, true, 64, 1_000;
     /// Bytes of HTTP bodies in both directions; answers are cut at what is left.
-    HttpBytes = "http-bytes", Bytes, true, 32 * MIB;
+    HttpBytes = "http-bytes", Bytes, true, 32 * MIB, 512 * MIB;
     /// Calls of other tools.
-    ToolCalls = "tool-calls", Count, true, 256;
+    ToolCalls = "tool-calls", Count, true, 256, 4_096;
     /// How deep tools may call tools.
-    ToolDepth = "tool-depth", Count, false, 8;
+    ToolDepth = "tool-depth", Count, false, 8, 16;
     /// Bytes written to the workspace.
-    FileBytes = "file-bytes", Bytes, true, 64 * MIB;
+    FileBytes = "file-bytes", Bytes, true, 64 * MIB, 256 * MIB;
     /// Bytes of blobs made.
-    BlobBytes = "blob-bytes", Bytes, true, 64 * MIB;
+    BlobBytes = "blob-bytes", Bytes, true, 64 * MIB, 256 * MIB;
     /// Tokens read and written by models.
-    ModelTokens = "model-tokens", Count, true, 1_000_000;
+    ModelTokens = "model-tokens", Count, true, 1_000_000, 10_000_000;
 }
 
 impl Meter {
@@ -258,6 +264,15 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// What manifests may ask for by themselves: see [`Meter::most_asked`].
+    pub fn most_asked() -> Limits {
+        let mut limits = Limits::default();
+        for &meter in Meter::ALL {
+            limits.set(meter, meter.most_asked());
+        }
+        limits
+    }
+
     /// No limit on anything: the account of a host that counts but does not bound.
     pub const UNLIMITED: Limits = Limits([u64::MAX; COUNT]);
 
@@ -318,21 +333,35 @@ pub struct Account {
     limits: Limits,
     used: [AtomicU64; COUNT],
     parent: Option<Arc<Account>>,
+    /// What is counted here and not above.
+    apart: Option<Meter>,
 }
 
 impl Account {
     /// An account of its own: the budget of a run.
     pub fn root(limits: Limits) -> Arc<Account> {
-        Arc::new(Account { limits, used: std::array::from_fn(|_| AtomicU64::new(0)), parent: None })
+        Account::made(limits, None, None)
     }
 
     /// An account that draws from this one.
     pub fn child(self: &Arc<Account>, limits: Limits) -> Arc<Account> {
-        Arc::new(Account {
-            limits,
-            used: std::array::from_fn(|_| AtomicU64::new(0)),
-            parent: Some(self.clone()),
-        })
+        Account::made(limits, Some(self.clone()), None)
+    }
+
+    /// An account that draws from this one, but for `apart`, of which it has its own limit: so
+    /// much was set aside for it already.
+    pub fn child_apart(self: &Arc<Account>, limits: Limits, apart: Meter) -> Arc<Account> {
+        Account::made(limits, Some(self.clone()), Some(apart))
+    }
+
+    fn made(limits: Limits, parent: Option<Arc<Account>>, apart: Option<Meter>) -> Arc<Account> {
+        let used = std::array::from_fn(|_| AtomicU64::new(0));
+        Arc::new(Account { limits, used, parent, apart })
+    }
+
+    /// The account above, where it counts the meter too.
+    fn above(&self, meter: Meter) -> Option<&Arc<Account>> {
+        self.parent.as_ref().filter(|_| meter.additive() && self.apart != Some(meter))
     }
 
     /// The limits of this account.
@@ -351,8 +380,7 @@ impl Account {
         if used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_err() {
             return Err(Breach { meter, limit, above: false });
         }
-        if meter.additive()
-            && let Some(parent) = &self.parent
+        if let Some(parent) = self.above(meter)
             && let Err(breach) = parent.charge(meter, n)
         {
             used.fetch_sub(n, Ordering::Relaxed);
@@ -364,9 +392,7 @@ impl Account {
     /// Gives back `n` that had been charged and was not needed.
     pub fn refund(&self, meter: Meter, n: u64) {
         self.used[meter as usize].fetch_sub(n, Ordering::Relaxed);
-        if meter.additive()
-            && let Some(parent) = &self.parent
-        {
+        if let Some(parent) = self.above(meter) {
             parent.refund(meter, n);
         }
     }
@@ -401,10 +427,7 @@ impl Account {
     /// What is left of a meter, here and above.
     pub fn left(&self, meter: Meter) -> u64 {
         let here = self.limits.get(meter).saturating_sub(self.used(meter));
-        match &self.parent {
-            Some(parent) if meter.additive() => here.min(parent.left(meter)),
-            _ => here,
-        }
+        self.above(meter).map_or(here, |parent| here.min(parent.left(meter)))
     }
 
     /// What has been used of a meter so far.
@@ -433,6 +456,19 @@ mod tests {
         assert_eq!((call.used(Meter::HttpRequests), run.used(Meter::HttpRequests)), (2, 2));
         assert_eq!(call.left(Meter::HttpRequests), 1);
         assert_eq!(call.charge_up_to(Meter::HttpRequests, 5), 1);
+    }
+
+    #[test]
+    fn what_was_set_aside_is_not_counted_twice() {
+        let run = Account::root(Limits::default().with(Meter::Fuel, 10));
+        assert_eq!(run.charge_up_to(Meter::Fuel, 8), 8);
+        let lent = run.child_apart(Limits::UNLIMITED.with(Meter::Fuel, 8), Meter::Fuel);
+        lent.charge(Meter::Fuel, 5).expect("it has eight");
+        lent.charge(Meter::ToolCalls, 1).expect("fits");
+        assert_eq!((run.used(Meter::Fuel), run.used(Meter::ToolCalls)), (8, 1));
+        assert!(lent.charge(Meter::Fuel, 4).is_err_and(|breach| !breach.above));
+        lent.refund(Meter::Fuel, 5);
+        assert_eq!((lent.left(Meter::Fuel), run.used(Meter::Fuel)), (8, 8));
     }
 
     #[test]

@@ -3,11 +3,15 @@
 //! An entry is named by the digest of the plugin and the fingerprint of the engine, and begins
 //! with a MAC over both and the code, under a key that is kept outside the cache. Compiled code
 //! is trusted like the host itself, so an entry whose MAC is not right is never loaded: it is
-//! compiled again. The index of plugins' manifests is authenticated the same way.
+//! compiled again. The index of plugins' manifests is authenticated the same way, and named by the
+//! version of the host too.
+//!
+//! Others may be able to write into the folder. What they put there is opened as a plain file or
+//! not at all, and read up to a bound.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -16,9 +20,19 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::binary::Binary;
 use crate::error::HostError;
+use crate::files;
 use crate::manifest::Manifest;
 
 const MAC_BYTES: usize = 32;
+
+/// The largest compiled code of a plugin: 1 GiB, eight times its largest file.
+const MAX_CODE_BYTES: u64 = 1 << 30;
+
+/// The largest table: 64 MiB.
+const MAX_TABLE_BYTES: u64 = 64 << 20;
+
+/// The most that is read of the key's file, which holds 32 bytes.
+const MAX_KEY_BYTES: u64 = 4096;
 
 /// A folder of compiled code and the key that authenticates it.
 pub(crate) struct Cache {
@@ -53,25 +67,25 @@ impl Cache {
     /// The compiled code of a plugin, if an authentic entry is there.
     pub(crate) fn load(&self, digest: &str) -> Option<Vec<u8>> {
         let name = self.code_name(digest);
-        self.read(&name)
+        self.read(&name, MAX_CODE_BYTES)
     }
 
     /// Keeps the compiled code of a plugin.
     pub(crate) fn store(&self, digest: &str, code: &[u8]) {
         let name = self.code_name(digest);
-        self.write(&name, code);
+        self.write(&name, code, MAX_CODE_BYTES);
     }
 
     /// A table kept under `name`, empty where no authentic one is there.
     pub(crate) fn table<T: Default + DeserializeOwned>(&self, name: &str) -> T {
-        let read = self.read(name).and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        read.unwrap_or_default()
+        let read = self.read(name, MAX_TABLE_BYTES);
+        read.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
     }
 
     /// Keeps a table under `name`.
     pub(crate) fn store_table(&self, name: &str, table: &impl Serialize) {
         if let Ok(bytes) = serde_json::to_vec(table) {
-            self.write(name, &bytes);
+            self.write(name, &bytes, MAX_TABLE_BYTES);
         }
     }
 
@@ -87,9 +101,20 @@ impl Cache {
         context.sign()
     }
 
-    fn read(&self, name: &str) -> Option<Vec<u8>> {
+    fn read(&self, name: &str, most: u64) -> Option<Vec<u8>> {
         let path = self.folder.join(name);
-        let mut bytes = fs::read(&path).ok()?;
+        let file = files::open_regular(&path, false);
+        let read = file.and_then(|file| files::read_bounded(file, most + MAC_BYTES as u64));
+        let mut bytes = match read {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                if error.kind() != ErrorKind::NotFound {
+                    let path = path.display();
+                    tracing::warn!(%path, %error, "a cache entry cannot be read; it is made again");
+                }
+                return None;
+            }
+        };
         if bytes.len() < MAC_BYTES {
             return None;
         }
@@ -103,7 +128,11 @@ impl Cache {
     }
 
     /// Writes an entry whole or not at all. A cache that cannot be written only costs time.
-    fn write(&self, name: &str, content: &[u8]) {
+    fn write(&self, name: &str, content: &[u8], most: u64) {
+        if content.len() as u64 > most {
+            tracing::warn!(name, "an entry is too large for the cache");
+            return;
+        }
         let write = || {
             let beside = self.folder.join(format!(".{}", crate::digest::secret_id()));
             let mut file = private_file(&beside)?;
@@ -152,13 +181,16 @@ fn read_or_make_key(path: &Path) -> Result<[u8; 32], HostError> {
             let linked = fs::hard_link(&beside, path);
             fs::remove_file(&beside)?;
             match linked {
-                Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
                 _ => Ok(()),
             }
         };
         write().map_err(HostError::io(path))?;
     }
-    let key = fs::read(path).map_err(HostError::io(path))?;
+    // It lies among the user's own files, where a link is the user's own too.
+    let key = files::open_regular(path, true)
+        .and_then(|file| files::read_bounded(file, MAX_KEY_BYTES))
+        .map_err(HostError::io(path))?;
     key.try_into()
         .map_err(|_| HostError::config(path, "the cache's key is not 32 bytes; remove it"))
 }
@@ -185,8 +217,9 @@ pub(crate) struct IndexEntry {
     pub exports: Vec<String>,
 }
 
-/// The name of the index in the cache.
-pub(crate) const INDEX: &str = "index";
+/// The name of the index in the cache: the version of the host, and a number that is raised with
+/// every new check of plugins' files. What a host knew that checked less is not believed.
+pub(crate) const INDEX: &str = concat!("index-", env!("CARGO_PKG_VERSION"), "-2");
 
 impl Index {
     /// What is known of the file at `path`, if it has not changed since.
@@ -293,6 +326,44 @@ mod tests {
         // An authentic entry under another name is another plugin's code.
         fs::write(path.with_file_name(cache.code_name("sha256:bb")), &good).expect("written");
         assert_eq!(cache.load("sha256:bb"), None);
+    }
+
+    #[test]
+    fn the_index_of_another_host_is_not_believed() {
+        let (folder, cache) = cache();
+        assert!(INDEX.contains(env!("CARGO_PKG_VERSION")));
+        cache.store_table("index", &["known"]);
+        assert_eq!(cache.table::<Vec<String>>("index"), ["known"]);
+        assert!(cache.table::<Vec<String>>(INDEX).is_empty());
+        fs::copy(entry(&folder), folder.path().join("cache").join(INDEX)).expect("copied");
+        assert!(cache.table::<Vec<String>>(INDEX).is_empty());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_another_user_puts_in_place_of_an_entry_neither_waits_nor_fills_memory() {
+        let (folder, cache) = cache();
+        let path = folder.path().join("cache").join(INDEX);
+        let refused = |what: &str| {
+            assert!(cache.table::<Vec<String>>(INDEX).is_empty(), "{what}");
+            fs::remove_file(&path).expect("removed");
+        };
+        let made = std::process::Command::new("mkfifo").arg(&path).status().expect("run");
+        assert!(made.success());
+        refused("a pipe");
+        std::os::unix::fs::symlink("/dev/zero", &path).expect("linked");
+        refused("a link to a device");
+        let large = fs::File::create(&path).expect("made");
+        large.set_len(MAX_TABLE_BYTES + MAC_BYTES as u64 + 1).expect("grown");
+        refused("a large file");
+        // A link to an entry of our own is a link all the same.
+        cache.store_table("known", &["known"]);
+        std::os::unix::fs::symlink(folder.path().join("cache/known"), &path).expect("linked");
+        refused("a link");
+        // Writing replaces what is in its place.
+        std::os::unix::fs::symlink("/dev/full", &path).expect("linked");
+        cache.store_table(INDEX, &["known"]);
+        assert_eq!(cache.table::<Vec<String>>(INDEX), ["known"]);
     }
 
     #[test]

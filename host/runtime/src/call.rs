@@ -25,7 +25,7 @@ use crate::limits::{self, Limiter};
 use crate::plugin::Code;
 use crate::reflect::{Answer, Budget};
 use crate::registry::{Binding, BoundTool, EntryPoint};
-use crate::state::{CallState, Deadline, Denials, Running, lock};
+use crate::state::{CallState, Deadline, Denials, Ending, Running, lock};
 use crate::workspace::Overlay;
 
 /// The most blocks a tool may answer.
@@ -38,15 +38,8 @@ pub(crate) struct Request {
     /// The call's own account.
     pub account: Arc<Account>,
     pub depth: u64,
-    pub fuel: Fuel,
-}
-
-/// Where a call's fuel comes from.
-pub(crate) enum Fuel {
-    /// The account above takes it back.
-    OfRun,
-    /// So much of the calling guest's, which gets back what is left.
-    OfCaller(u64, Arc<Running>),
+    /// The call whose guest makes it; none from outside.
+    pub caller: Option<Arc<Running>>,
 }
 
 /// An outcome, and the blobs that go with it.
@@ -74,11 +67,7 @@ pub(crate) async fn invoke(host: Host, tool: Arc<BoundTool>, request: Request) -
     let mut receipt = Receipt::empty(id.clone(), tool.definition.id.clone(), "");
     receipt.digest.clone_from(&tool.definition.digest);
     receipt.limits = *request.account.limits();
-    // A refusal before the start gives back at once what was set aside.
     let before = |end: End, mut receipt: Receipt, request: &Request| {
-        if let Fuel::OfCaller(fuel, caller) = &request.fuel {
-            caller.refund.fetch_add(*fuel, Ordering::AcqRel);
-        }
         receipt.end = end.word();
         receipt.used = request.account.usage();
         match &end {
@@ -103,7 +92,7 @@ pub(crate) async fn invoke(host: Host, tool: Arc<BoundTool>, request: Request) -
     };
     receipt.queued = queued.elapsed();
     let passed = Passed::of(&arguments, &request);
-    let Request { context, account, depth, fuel, .. } = request;
+    let Request { context, account, depth, caller, .. } = request;
     let tool_id = tool.definition.id.clone();
     let live = Live::start(
         host,
@@ -113,7 +102,7 @@ pub(crate) async fn invoke(host: Host, tool: Arc<BoundTool>, request: Request) -
         context,
         account,
         depth,
-        fuel,
+        caller,
         passed,
         permit,
     );
@@ -127,11 +116,13 @@ pub(crate) async fn invoke(host: Host, tool: Arc<BoundTool>, request: Request) -
     };
     let entered =
         live.run(async |store: &mut Store<CallState>| enter(store, &code, &tool, &arguments).await);
-    let end = match entered.await {
+    let entered = entered.await;
+    live.settle().await;
+    let end = match entered {
         Ok(raw) => live.finish(&tool, raw).await,
         Err(end) => end,
     };
-    let blobs = live.blobs_of(&end);
+    let blobs = live.keep_blobs(&end);
     let call = live.call.clone();
     // The instance goes first, then its place in the queue: the next call finds a clean slot.
     let wall = live.started.elapsed();
@@ -150,7 +141,7 @@ fn outcome(end: End, mut receipt: Receipt, call: &Running) -> Outcome {
     let denials = std::mem::take(&mut *lock(&call.denials));
     receipt.denials = denials.list;
     receipt.denials_left_out = denials.left_out;
-    receipt.children = std::mem::take(&mut *lock(&call.children)).into_iter().flatten().collect();
+    receipt.children = std::mem::take(&mut *lock(&call.children));
     tracing::debug!(
         call = receipt.call,
         tool = receipt.tool,
@@ -183,11 +174,7 @@ impl Passed {
         crate::json::each_blob(arguments, &mut |id| {
             // A calling plugin passes on only what it may open itself; who calls from outside
             // owns the store.
-            let passed = match &request.fuel {
-                Fuel::OfRun => true,
-                Fuel::OfCaller(_, caller) => caller.may_open(id),
-            };
-            if passed {
+            if request.caller.as_ref().is_none_or(|caller| caller.may_open(id)) {
                 ids.insert(id.to_owned());
             }
         });
@@ -202,7 +189,6 @@ struct Live {
     store: Store<CallState>,
     call: Arc<Running>,
     fuel: u64,
-    from: Fuel,
     started: Instant,
     _permit: Option<OwnedSemaphorePermit>,
 }
@@ -217,7 +203,7 @@ impl Live {
         context: CallContext,
         account: Arc<Account>,
         depth: u64,
-        from: Fuel,
+        caller: Option<Arc<Running>>,
         passed: Passed,
         permit: Option<OwnedSemaphorePermit>,
     ) -> Result<Live, Box<(End, Receipt)>> {
@@ -233,22 +219,19 @@ impl Live {
             }
             Box::new((end, receipt))
         };
-        let workspace = match (&from, &context.workspace) {
-            (Fuel::OfCaller(_, caller), _) => caller.workspace.as_ref().map(Overlay::above),
-            (Fuel::OfRun, Some(directory)) => match Overlay::open(directory) {
+        let workspace = match (&caller, &context.workspace) {
+            (Some(caller), _) => caller.workspace.as_ref().map(Overlay::above),
+            (None, Some(directory)) => match Overlay::open(directory) {
                 Ok(overlay) => Some(overlay),
                 Err(error) => {
                     let message = format!("the workspace {}: {error}", directory.display());
                     return Err(refuse(End::Fault(message), &account));
                 }
             },
-            (Fuel::OfRun, None) => None,
+            (None, None) => None,
         };
         let wanted = limits.get(Meter::Fuel);
-        let fuel = match &from {
-            Fuel::OfRun => account.reserve_above(Meter::Fuel, wanted),
-            Fuel::OfCaller(fuel, _) => *fuel,
-        };
+        let fuel = account.reserve_above(Meter::Fuel, wanted);
         if fuel == 0 && wanted > 0 {
             let breach = Breach { meter: Meter::Fuel, limit: 0, above: true };
             return Err(refuse(End::Limit(breach), &account));
@@ -267,11 +250,18 @@ impl Live {
             deadline: Deadline::new(at),
             workspace,
             passed: Mutex::new(passed.0),
+            made: Mutex::default(),
+            underway: Arc::default(),
+            caller,
             children: Mutex::default(),
             denials: Mutex::new(Denials::default()),
             refund: AtomicU64::new(0),
+            loans: AtomicU64::new(0),
+            breach: Ending::default(),
             host,
         });
+        // How deep connectors and tools that are no plugins stand when they call on.
+        call.account.peak(Meter::ToolDepth, depth);
         let handles = usize::try_from(limits.get(Meter::Handles)).unwrap_or(usize::MAX);
         let mut table = ResourceTable::new();
         table.set_max_capacity(handles);
@@ -286,7 +276,7 @@ impl Live {
         let counted = store.set_fuel(fuel);
         let counted =
             counted.and_then(|()| store.fuel_async_yield_interval(Some(FUEL_YIELD_INTERVAL)));
-        let live = Live { store, call, fuel, from, started, _permit: permit };
+        let live = Live { store, call, fuel, started, _permit: permit };
         match counted {
             Ok(()) => Ok(live),
             Err(error) => {
@@ -306,9 +296,17 @@ impl Live {
             biased;
             ended = work(&mut self.store) => ended,
             () = call.context.cancel.cancelled() => return Err(End::Cancelled),
+            breach = call.breach.met() => return Err(End::Limit(breach)),
             () = call.deadline.passed() => return Err(self.late()),
         };
         ended.map_err(|error| self.end_of(&error))
+    }
+
+    /// Ends what the guest has left under way, so that its writes, its fuel and its receipts are
+    /// settled before this call's.
+    async fn settle(&mut self) {
+        drop(std::mem::take(&mut self.store.data_mut().table));
+        drop(self.call.underway.clone().write_owned().await);
     }
 
     fn late(&self) -> End {
@@ -319,15 +317,16 @@ impl Live {
 
     /// Which end an error of the engine or of an import is.
     fn end_of(&self, error: &wasmtime::Error) -> End {
+        // A question is the guest's own text: it is not searched for the engine's words.
+        if let Some(suspended) = error.downcast_ref::<Suspended>() {
+            return End::Suspended(suspended.0.clone());
+        }
         if let Some(mut breach) = limits::breach(error, &self.call.account) {
             if breach.meter == Meter::Fuel && self.fuel < breach.limit {
                 // It had less than its own limit: what there was above it is used up.
                 breach = Breach { limit: self.fuel, above: true, ..breach };
             }
             return End::Limit(breach);
-        }
-        if let Some(suspended) = error.downcast_ref::<Suspended>() {
-            return End::Suspended(suspended.0.clone());
         }
         if let Some(fault) = error.downcast_ref::<HostFault>() {
             return End::Fault(fault.to_string());
@@ -379,8 +378,12 @@ impl Live {
         if self.call.context.blobs.is_none() && self.call.depth == 0 {
             // Nobody else could read them.
             for block in &mut output.blocks {
-                let blob = block.blob.as_ref().and_then(|id| self.call.blobs.get(id));
-                if let Some(blob) = blob {
+                let blob = block.blob.as_ref().filter(|id| self.call.may_open(id));
+                if let Some(blob) = blob.and_then(|id| self.call.blobs.get(id)) {
+                    let bytes = blob.data.len() as u64;
+                    if let Err(breach) = self.call.account.charge(Meter::OutputBytes, bytes) {
+                        return End::Limit(breach);
+                    }
                     block.blob = None;
                     block.media_type.get_or_insert(blob.media_type);
                     block.data = Some(blob.data.to_vec());
@@ -390,19 +393,29 @@ impl Live {
         End::Value(output)
     }
 
-    /// The blobs a result names, of those the call may open.
-    fn blobs_of(&self, end: &End) -> Vec<String> {
-        let End::Value(output) = end else { return Vec::new() };
+    /// The blobs a result names, of those the call may open. Others that were made for it go:
+    /// nobody can name them any more.
+    fn keep_blobs(&self, end: &End) -> Vec<String> {
         let mut ids = Vec::new();
-        let mut name = |id: &str| {
-            if self.call.may_open(id) {
-                ids.push(id.to_owned());
+        if let End::Value(output) = end {
+            let mut name = |id: &str| {
+                if self.call.may_open(id) {
+                    ids.push(id.to_owned());
+                }
+            };
+            if let Some(value) = &output.value {
+                crate::json::each_blob(value, &mut name);
             }
-        };
-        if let Some(value) = &output.value {
-            crate::json::each_blob(value, &mut name);
+            output.blocks.iter().filter_map(|block| block.blob.as_deref()).for_each(name);
         }
-        output.blocks.iter().filter_map(|block| block.blob.as_deref()).for_each(name);
+        let named: HashSet<&str> = ids.iter().map(String::as_str).collect();
+        for id in std::mem::take(&mut *lock(&self.call.made)) {
+            if !named.contains(id.as_str()) {
+                self.call.blobs.remove(&id);
+            } else if let Some(caller) = &self.call.caller {
+                lock(&caller.made).push(id);
+            }
+        }
         ids
     }
 }
@@ -412,10 +425,7 @@ impl Drop for Live {
         let returned = self.call.refund.swap(0, Ordering::AcqRel);
         let left = self.store.get_fuel().unwrap_or(0).saturating_add(returned).min(self.fuel);
         self.call.account.peak(Meter::Fuel, self.fuel - left);
-        match &self.from {
-            Fuel::OfRun => self.call.account.refund_above(Meter::Fuel, left),
-            Fuel::OfCaller(_, caller) => drop(caller.refund.fetch_add(left, Ordering::AcqRel)),
-        }
+        self.call.account.refund_above(Meter::Fuel, left);
     }
 }
 
@@ -531,16 +541,23 @@ async fn connect(
     if let Some(denial) = &binding.missing {
         return Err(Denial::clone(denial).into());
     }
-    let permit = host.admit(1, &context).await.map_err(refused)?;
+    let above = context.budget.clone().unwrap_or_else(|| host.run_account());
+    let depth = above.used(Meter::ToolDepth) + 1;
+    let deepest = binding.limits.get(Meter::ToolDepth);
+    if depth > deepest {
+        let breach = Breach { meter: Meter::ToolDepth, limit: deepest, above: false };
+        return Err(refused(End::Limit(breach)));
+    }
+    let permit = host.admit(depth, &context).await.map_err(refused)?;
     let code = binding.plugin.code(host.compiler()).await;
     let code = code.map_err(|error| refused(End::Fault(error.to_string())))?.clone();
-    let above = context.budget.clone().unwrap_or_else(|| host.run_account());
     let account = above.child(binding.limits);
     let id = host.next_id();
     let name = format!("{}/llm", binding.name);
     let passed = Passed(HashSet::new());
-    let live =
-        Live::start(host, binding, id, name, context, account, 1, Fuel::OfRun, passed, permit);
+    // A model answers; it has no business with the run's files.
+    let context = CallContext { workspace: None, ..context };
+    let live = Live::start(host, binding, id, name, context, account, depth, None, passed, permit);
     live.map(|live| (live, code)).map_err(|start| refused(start.0))
 }
 

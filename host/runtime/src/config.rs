@@ -160,6 +160,22 @@ impl Config {
         limits_over(Limits::UNLIMITED, &self.limits).map_err(|error| format!("[limits]: {error}"))
     }
 
+    /// The limits of a binding: what its manifest asks for, as far as a manifest alone may or
+    /// `[limits]` says, with the operator's own words for this binding over it; never beyond
+    /// `[limits]`.
+    ///
+    /// # Errors
+    /// An entry that is no limit.
+    pub(crate) fn limits_of(
+        &self,
+        asked: &Limits,
+        binding: &BindingConfig,
+    ) -> Result<Limits, String> {
+        let most = limits_over(Limits::most_asked(), &self.limits)?;
+        let limits = limits_over(asked.min(&most), &binding.limits)?;
+        Ok(limits.min(&self.caps()?))
+    }
+
     /// The budget of a run.
     ///
     /// # Errors
@@ -172,6 +188,25 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_manifest_cannot_raise_its_own_limits_beyond_the_ceiling() {
+        use ampoule_contract::Meter::{Fuel, Memory};
+        let asked = Limits::UNLIMITED.with(Memory, 100 << 20);
+        let limits = |text: &str| {
+            let config = Config::parse(text).expect("valid");
+            let binding = config.bindings.get("x").cloned().unwrap_or_default();
+            let limits = config.limits_of(&asked, &binding).expect("valid");
+            (limits.get(Fuel), limits.get(Memory))
+        };
+        let most = ampoule_contract::Meter::Fuel.most_asked();
+        assert_eq!(limits(""), (most, 100 << 20));
+        assert_eq!(limits("[bindings.x]\nlimits = { fuel = 7, memory = \"1 GiB\" }"), (7, 1 << 30));
+        // `[limits]` moves the ceiling both ways, and stands above a binding's own.
+        assert_eq!(limits("[limits]\nfuel = 5"), (5, 100 << 20));
+        assert_eq!(limits("[limits]\nfuel = \"900G\"").0, 900_000_000_000);
+        assert_eq!(limits("[limits]\nfuel = 5\n[bindings.x]\nlimits = { fuel = 7 }").0, 5);
+    }
 
     #[test]
     fn a_whole_file_is_read() {

@@ -30,6 +30,19 @@ pub(crate) struct Grants {
     secrets: BTreeMap<String, GrantedSecret>,
 }
 
+/// A name that a guest gives, as it may stand in messages, receipts and lines of configuration.
+///
+/// # Errors
+/// It is nothing that could be granted: it is not repeated.
+fn named(what: &str, name: &str) -> Result<ToolPattern, Denial> {
+    let plain = name.parse::<ToolPattern>().ok().filter(|name| !name.as_str().contains('*'));
+    plain.ok_or_else(|| Denial {
+        gate: "name",
+        message: format!("that is no name of a {what}: it is too long, or has other characters"),
+        allow: None,
+    })
+}
+
 /// A capability that is there or not.
 #[derive(Clone, Copy, Debug)]
 struct Switch {
@@ -127,12 +140,13 @@ impl Grants {
     }
 
     pub(crate) fn tool(&self, id: &str) -> Result<(), Denial> {
+        let named = named("tool", id)?;
         if !self.requested_tools.iter().any(|pattern| pattern.matches(id)) {
-            return Err(self.not_requested(&format!("tools = [\"{id}\"]")));
+            return Err(self.not_requested(&format!("tools = [\"{named}\"]")));
         }
         if !self.granted_tools.iter().any(|pattern| pattern.matches(id)) {
-            let line = format!("grant.tools = [\"{id}\"]");
-            return Err(self.not_granted(format!("calling the tool `{id}`"), line));
+            let line = format!("grant.tools = [\"{named}\"]");
+            return Err(self.not_granted(format!("calling the tool `{named}`"), line));
         }
         Ok(())
     }
@@ -160,6 +174,7 @@ impl Grants {
     }
 
     pub(crate) fn secret(&self, name: &str) -> Result<&GrantedSecret, Denial> {
+        named("secret", name)?;
         if !self.requested_secrets.iter().any(|requested| requested == name) {
             return Err(self.not_requested(&format!("secrets.{name}")));
         }
@@ -218,6 +233,26 @@ impl Grants {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_name_is_not_repeated() {
+        let requests: Requests = toml::from_str("tools = [\"*\"]").expect("valid");
+        let grants = Grants::new("x", &requests, &GrantConfig::default());
+        let denial = grants.tool("hash").unwrap_err();
+        assert_eq!(denial.allow.as_deref(), Some("[bindings.x]\ngrant.tools = [\"hash\"]"));
+        let long = "a".repeat(1 << 20);
+        for name in ["x\"]\ngrant.http = [\"* https:**", "*", "", "a\u{1b}[0m", &long] {
+            for denial in [grants.tool(name).unwrap_err(), grants.secret(name).unwrap_err()] {
+                assert_eq!(
+                    (denial.gate, denial.allow),
+                    ("name", None),
+                    "{}",
+                    &name[..name.len().min(9)]
+                );
+                assert!(denial.message.len() < 100);
+            }
+        }
+    }
 
     #[test]
     fn nothing_is_granted_by_default_but_clock_and_random() {

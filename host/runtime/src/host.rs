@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ampoule_contract::{
     Account, CallContext, End, Limits, Meter, Model, Outcome, Receipt, ToolCall, ToolDefinition,
@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::ask::{Ask, AskNobody};
 use crate::cache::Cache;
-use crate::call::{Fuel, Request};
+use crate::call::Request;
 use crate::config::Config;
 use crate::egress::Egress;
 use crate::engine::POOL_INSTANCES;
@@ -33,12 +33,11 @@ pub struct Host(Arc<Inner>);
 
 struct Inner {
     compiler: Arc<Compiler>,
-    registry: RwLock<Arc<Registry>>,
-    config: RwLock<Config>,
-    run_limits: Limits,
+    loaded: RwLock<Arc<Loaded>>,
     others: Vec<Arc<dyn Tools>>,
     models: BTreeMap<String, Arc<dyn Model>>,
-    secrets: Arc<dyn Secrets>,
+    /// The embedder's own; else those of the configuration in force.
+    secrets: Option<Arc<dyn Secrets>>,
     ask: Arc<dyn Ask>,
     egress: Egress,
     outer: Arc<Semaphore>,
@@ -46,6 +45,24 @@ struct Inner {
     seed: String,
     calls: AtomicU64,
     pooled: bool,
+}
+
+/// What a configuration makes, replaced whole.
+struct Loaded {
+    config: Config,
+    registry: Arc<Registry>,
+    run_limits: Limits,
+    secrets: Arc<ConfiguredSecrets>,
+}
+
+impl Loaded {
+    async fn new(config: Config, compiler: &Arc<Compiler>) -> Result<Arc<Loaded>, HostError> {
+        let registry = Arc::new(Registry::load(&config, compiler).await?);
+        let run_limits =
+            config.run_limits().map_err(|error| HostError::config("ampoule.toml", error))?;
+        let secrets = Arc::new(ConfiguredSecrets::new(config.secrets.clone()));
+        Ok(Arc::new(Loaded { config, registry, run_limits, secrets }))
+    }
 }
 
 /// Calls from outside that may run at once. The rest of the pool is for the tools they call, so
@@ -144,17 +161,13 @@ impl HostBuilder {
         let fingerprint = crate::engine::fingerprint(&engine);
         let cache = self.cache.map(|(folder, key)| Cache::open(&folder, &key, &fingerprint));
         let compiler = Arc::new(Compiler { engine, linker, cache: cache.transpose()? });
-        let registry = Registry::load(&self.config, &compiler).await?;
-        let run_limits =
-            self.config.run_limits().map_err(|error| HostError::config("ampoule.toml", error))?;
-        let configured = || Arc::new(ConfiguredSecrets::new(self.config.secrets.clone()));
+        let loaded = Loaded::new(self.config, &compiler).await?;
         Ok(Host(Arc::new(Inner {
             compiler,
-            registry: RwLock::new(Arc::new(registry)),
-            run_limits,
+            loaded: RwLock::new(loaded),
             others: self.others,
             models: self.models,
-            secrets: self.secrets.unwrap_or_else(|| configured()),
+            secrets: self.secrets,
             ask: self.ask.unwrap_or_else(|| Arc::new(AskNobody)),
             egress: self.egress.unwrap_or_default(),
             outer: Arc::new(Semaphore::new(OUTER_CALLS)),
@@ -162,7 +175,6 @@ impl HostBuilder {
             seed: crate::digest::secret_id()[..8].to_owned(),
             calls: AtomicU64::new(0),
             pooled,
-            config: RwLock::new(self.config),
         })))
     }
 }
@@ -200,7 +212,7 @@ impl Host {
                 // A tool that is no plugin may lie between: what it was called with says how deep.
                 let depth = above.used(Meter::ToolDepth);
                 let account = above.child(tool.binding.limits);
-                let request = Request { arguments, context, account, depth, fuel: Fuel::OfRun };
+                let request = Request { arguments, context, account, depth, caller: None };
                 crate::call::invoke(self.clone(), tool, request).await.outcome
             }
             Some(Callee::Other(tools, definition)) => {
@@ -294,21 +306,20 @@ impl Host {
         self.registry().refused.iter().map(ToString::to_string).collect()
     }
 
-    /// Reads configuration and plugins again and replaces all of them at once; calls under way
-    /// end as they began.
+    /// Reads configuration, secrets and plugins again and replaces all of them at once; calls
+    /// under way keep the plugin and the grants they began with.
     ///
     /// # Errors
     /// The configuration is unusable; everything stays as it was.
     pub async fn reload(&self, config: Config) -> Result<(), HostError> {
-        let registry = Registry::load(&config, &self.0.compiler).await?;
-        *self.0.registry.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(registry);
-        *self.0.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+        let loaded = Loaded::new(config, &self.0.compiler).await?;
+        *self.0.loaded.write().unwrap_or_else(PoisonError::into_inner) = loaded;
         Ok(())
     }
 
     /// The configuration in force.
     pub fn config(&self) -> Config {
-        self.0.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.loaded().config.clone()
     }
 
     /// Compiles, or loads from the cache, the code of every plugin now, several at once, so that
@@ -342,19 +353,26 @@ impl Host {
 
     /// A new account for a run, with the limits the operator gives runs.
     pub fn run_account(&self) -> Arc<Account> {
-        Account::root(self.0.run_limits)
+        Account::root(self.loaded().run_limits)
     }
 
     pub(crate) fn registry(&self) -> Arc<Registry> {
-        self.0.registry.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.loaded().registry.clone()
+    }
+
+    fn loaded(&self) -> Arc<Loaded> {
+        self.0.loaded.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn compiler(&self) -> &Arc<Compiler> {
         &self.0.compiler
     }
 
-    pub(crate) fn secrets(&self) -> &dyn Secrets {
-        &*self.0.secrets
+    pub(crate) fn secrets(&self) -> Arc<dyn Secrets> {
+        match &self.0.secrets {
+            Some(own) => own.clone(),
+            None => self.loaded().secrets.clone(),
+        }
     }
 
     pub(crate) fn ask(&self) -> &dyn Ask {
@@ -388,10 +406,12 @@ impl Host {
         if let Ok(permit) = self.0.outer.clone().try_acquire_owned() {
             return Ok(Some(permit));
         }
+        let until = Instant::now() + LONGEST_QUEUE;
+        let until = context.deadline.map_or(until, |deadline| deadline.min(until));
         tokio::select! {
             permit = self.0.outer.clone().acquire_owned() => permit.map(Some).map_err(|_| busy()),
             () = context.cancel.cancelled() => Err(End::Cancelled),
-            () = tokio::time::sleep(LONGEST_QUEUE) => Err(busy()),
+            () = tokio::time::sleep_until(until.into()) => Err(busy()),
         }
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod context;
 pub(crate) mod files;
 pub(crate) mod http;
 pub(crate) mod llm;
+mod loan;
 pub(crate) mod log;
 pub(crate) mod pending;
 pub(crate) mod progress;

@@ -67,6 +67,15 @@ pub(crate) fn request_bytes(request: &import::Request) -> usize {
     messages.sum::<usize>() + tools.sum::<usize>() + request.options.len()
 }
 
+/// At least as many values as the JSON texts of a request hold, together.
+pub(crate) fn request_values(request: &import::Request) -> usize {
+    let values = |text: &str| text.bytes().filter(|b| matches!(b, b',' | b'[' | b'{')).count() + 1;
+    let parts = request.messages.iter().flat_map(|message| &message.parts);
+    let texts = parts.flat_map(|part| [part.value.as_ref(), part.meta.as_ref()]).flatten();
+    let schemas = request.tools.iter().map(|tool| &tool.input_schema);
+    texts.chain(schemas).chain([&request.options]).map(|text| values(text)).sum()
+}
+
 fn parsed(text: Option<String>) -> Option<Value> {
     text.and_then(|text| crate::json::parse(&text).ok())
 }

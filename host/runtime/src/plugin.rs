@@ -1,11 +1,11 @@
 //! A plugin: one file, its manifest, and its code, compiled or loaded at the first call. Lives
 //! as long as some registry holds it.
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock};
 
-use tokio::sync::OnceCell;
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
 use wasmtime::Engine;
 use wasmtime::component::{Component, InstancePre, Linker};
 
@@ -13,9 +13,10 @@ use crate::binary::{self, Binary};
 use crate::bindings::exports::ampoule::{llm, plugin as iface};
 use crate::cache::{Cache, Index};
 use crate::error::HostError;
+use crate::files;
 use crate::manifest::Manifest;
 use crate::reflect::{self, ReflectedTool};
-use crate::state::CallState;
+use crate::state::{CallState, lock};
 
 /// One plugin's file.
 pub(crate) struct Plugin {
@@ -27,8 +28,13 @@ pub(crate) struct Plugin {
     pub manifest: Option<Manifest>,
     /// What it imports and exports.
     pub binary: Binary,
-    code: OnceCell<Arc<Code>>,
+    code: OnceLock<Arc<Code>>,
+    /// The last compilation that was begun.
+    compilation: Mutex<Option<Compilation>>,
 }
+
+/// A compilation, under way or over. All who wait for it share it.
+type Compilation = Shared<BoxFuture<'static, Result<Arc<Code>, Arc<HostError>>>>;
 
 /// A plugin's code, ready to be instantiated.
 pub(crate) struct Code {
@@ -54,7 +60,8 @@ impl Plugin {
     /// The file cannot be read, is no component, or its manifest is refused.
     pub(crate) fn read(path: &Path, index: &mut Index) -> Result<Plugin, HostError> {
         let refused = |message: String| HostError::plugin(path, message);
-        let metadata = fs::metadata(path).map_err(HostError::io(path))?;
+        let file = files::open_regular(path, true).map_err(HostError::io(path))?;
+        let metadata = file.metadata().map_err(HostError::io(path))?;
         if metadata.len() > binary::MAX_FILE_BYTES {
             return Err(refused(format!("larger than {} MiB", binary::MAX_FILE_BYTES >> 20)));
         }
@@ -62,7 +69,8 @@ impl Plugin {
         let known = match known {
             Some(known) => known,
             None => {
-                let bytes = fs::read(path).map_err(HostError::io(path))?;
+                let bytes = files::read_bounded(file, binary::MAX_FILE_BYTES);
+                let bytes = bytes.map_err(HostError::io(path))?;
                 let binary = Binary::read(&bytes).map_err(refused)?;
                 let manifest = binary.manifest.as_deref().map(Manifest::from_section);
                 let manifest = manifest.transpose().map_err(refused)?;
@@ -75,6 +83,8 @@ impl Plugin {
             exports: known.exports.into_iter().collect(),
         };
         if let Some(manifest) = &known.manifest {
+            // Again, where it comes from the index.
+            manifest.check().map_err(refused)?;
             binary::check_imports(manifest, &binary).map_err(refused)?;
             check_exports(manifest, &binary).map_err(refused)?;
         }
@@ -83,11 +93,13 @@ impl Plugin {
             digest: known.digest,
             manifest: known.manifest,
             binary,
-            code: OnceCell::new(),
+            code: OnceLock::new(),
+            compilation: Mutex::default(),
         })
     }
 
-    /// The code: from the cache, or compiled now.
+    /// The code: from the cache, or compiled now, once for all who ask. Whoever stops waiting
+    /// leaves the compilation to the others; one that failed is begun again by the next.
     ///
     /// # Errors
     /// The file has changed since it was read, or the engine refuses it.
@@ -95,14 +107,36 @@ impl Plugin {
         self: &Arc<Plugin>,
         compiler: &Arc<Compiler>,
     ) -> Result<&Arc<Code>, HostError> {
+        if let Some(code) = self.code.get() {
+            return Ok(code);
+        }
+        let compilation = self.compilation(compiler);
+        match compilation.await {
+            Ok(code) => Ok(self.code.get_or_init(|| code)),
+            Err(error) => Err(again(&error)),
+        }
+    }
+
+    /// The compilation under way or done, or a new one.
+    fn compilation(self: &Arc<Plugin>, compiler: &Arc<Compiler>) -> Compilation {
+        let mut last = lock(&self.compilation);
+        if let Some(last) = &*last
+            && !matches!(last.peek(), Some(Err(_)))
+        {
+            return last.clone();
+        }
         let (plugin, compiler) = (self.clone(), compiler.clone());
-        self.code
-            .get_or_try_init(|| async move {
-                // Compiling takes up to seconds and cannot be interrupted.
-                let work = tokio::task::spawn_blocking(move || plugin.compile(&compiler));
-                work.await.map_err(|error| HostError::Engine(error.to_string()))?.map(Arc::new)
-            })
-            .await
+        // It takes up to seconds and cannot be interrupted.
+        let work = tokio::task::spawn_blocking(move || plugin.compile(&compiler));
+        let compilation = async move {
+            let compiled = work.await.map_err(|error| HostError::Engine(error.to_string()));
+            compiled.flatten().map(Arc::new).map_err(Arc::new)
+        };
+        let compilation = compilation.boxed().shared();
+        // Seen through to its end, also when nobody waits for it any more.
+        drop(tokio::spawn(compilation.clone()));
+        *last = Some(compilation.clone());
+        compilation
     }
 
     fn compile(&self, compiler: &Compiler) -> Result<Code, HostError> {
@@ -159,11 +193,26 @@ impl Plugin {
     }
 
     fn source(&self) -> Result<Vec<u8>, HostError> {
-        let bytes = fs::read(&self.path).map_err(HostError::io(&self.path))?;
+        let bytes = files::open_regular(&self.path, true)
+            .and_then(|file| files::read_bounded(file, binary::MAX_FILE_BYTES))
+            .map_err(HostError::io(&self.path))?;
         if crate::digest::of(&bytes) != self.digest {
             return Err(HostError::plugin(&self.path, "the file has changed; reload the host"));
         }
         Ok(bytes)
+    }
+}
+
+/// The error of a shared compilation, for one of those who waited.
+fn again(error: &HostError) -> HostError {
+    match error {
+        HostError::Config { path, message } => HostError::config(path, message),
+        HostError::Plugin { path, message } => HostError::plugin(path, message),
+        HostError::Io { path, source } => HostError::Io {
+            path: path.clone(),
+            source: std::io::Error::new(source.kind(), source.to_string()),
+        },
+        HostError::Engine(message) => HostError::Engine(message.clone()),
     }
 }
 
@@ -183,5 +232,83 @@ pub(crate) fn check_exports(manifest: &Manifest, binary: &Binary) -> Result<(), 
     match manifest.services.iter().find(|service| *service != "llm") {
         Some(unknown) => Err(format!("it is a connector for `{unknown}`, which this host lacks")),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+impl Compiler {
+    /// One without a cache.
+    pub(crate) fn uncached() -> Arc<Compiler> {
+        let (engine, _) = crate::engine::engine().expect("an engine");
+        let linker = crate::imports::linker(&engine).expect("a linker");
+        Arc::new(Compiler { engine, linker, cache: None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// A plugin that does nothing.
+    fn nothing() -> Vec<u8> {
+        let manifest =
+            Manifest { name: "nothing".into(), version: "1.0.0".into(), ..Manifest::default() };
+        let component = wasm_encoder::Component::new().finish();
+        binary::with_manifest(&component, &manifest).expect("packed")
+    }
+
+    #[tokio::test]
+    async fn all_who_ask_share_a_compilation_and_a_failed_one_is_begun_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("nothing.wasm");
+        fs::write(&path, nothing()).expect("written");
+        let plugin = Arc::new(Plugin::read(&path, &mut Index::default()).expect("read"));
+        let compiler = Compiler::uncached();
+
+        fs::remove_file(&path).expect("removed");
+        let (one, other) = tokio::join!(plugin.code(&compiler), plugin.code(&compiler));
+        for failed in [one, other] {
+            let error = failed.err().expect("the file is gone");
+            assert!(matches!(&error, HostError::Io { path: at, .. } if *at == path), "{error}");
+        }
+
+        fs::write(&path, nothing()).expect("written");
+        // One asks and gives up at once.
+        drop(plugin.code(&compiler).now_or_never());
+        let begun = plugin.compilation(&compiler);
+        assert!(plugin.compilation(&compiler).ptr_eq(&begun));
+        let code = plugin.code(&compiler).await.expect("compiled");
+        assert!(Arc::ptr_eq(code, &begun.await.expect("the same")));
+        assert!(Arc::ptr_eq(code, plugin.code(&compiler).await.expect("kept")));
+    }
+
+    #[tokio::test]
+    async fn a_compilation_that_nobody_waits_for_ends_all_the_same() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("nothing.wasm");
+        fs::write(&path, nothing()).expect("written");
+        let plugin = Arc::new(Plugin::read(&path, &mut Index::default()).expect("read"));
+        let compiler = Compiler::uncached();
+        let begun = plugin.compilation(&compiler);
+        while begun.peek().is_none() {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        assert!(begun.peek().is_some_and(Result::is_ok));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_is_refused_without_waiting() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (pipe, zero) = (folder.path().join("a.wasm"), folder.path().join("b.wasm"));
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("run");
+        assert!(made.success());
+        std::os::unix::fs::symlink("/dev/zero", &zero).expect("linked");
+        for path in [&pipe, &zero, &folder.path().to_owned()] {
+            let error = Plugin::read(path, &mut Index::default()).err().expect("refused");
+            assert!(error.to_string().ends_with("it is not a regular file"), "{error}");
+        }
     }
 }

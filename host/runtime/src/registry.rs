@@ -67,7 +67,7 @@ impl Registry {
         config: &Config,
         compiler: &Arc<Compiler>,
     ) -> Result<Registry, HostError> {
-        let caps = config.caps().map_err(|error| HostError::config("ampoule.toml", error))?;
+        config.caps().map_err(|error| HostError::config("ampoule.toml", error))?;
         let mut index: Index =
             compiler.cache.as_ref().map(|cache| cache.table(INDEX)).unwrap_or_default();
         let mut registry = Registry::default();
@@ -97,7 +97,7 @@ impl Registry {
                 }
             };
             let bound = match plugin {
-                Ok(plugin) => registry.bind(name, plugin, binding, &caps, compiler).await,
+                Ok(plugin) => registry.bind(name, plugin, config, binding, compiler).await,
                 Err(error) => Err(error),
             };
             if let Err(error) = bound {
@@ -111,7 +111,7 @@ impl Registry {
             let bound = match plugin.manifest {
                 Some(_) => {
                     let nothing = BindingConfig::default();
-                    registry.bind(&name, plugin, &nothing, &caps, compiler).await
+                    registry.bind(&name, plugin, config, &nothing, compiler).await
                 }
                 None => {
                     let message = format!(
@@ -162,8 +162,8 @@ impl Registry {
         &mut self,
         name: &str,
         plugin: Arc<Plugin>,
+        all: &Config,
         config: &BindingConfig,
-        caps: &Limits,
         compiler: &Arc<Compiler>,
     ) -> Result<(), HostError> {
         let refused = |message: String| {
@@ -174,7 +174,7 @@ impl Registry {
             // The binding stands for the manifest: what is granted is what is asked for.
             None => (crate::reach::requested_by(&config.grant), Limits::default()),
         };
-        let limits = limits_over(base, &config.limits).map_err(refused)?.min(caps);
+        let limits = all.limits_of(&base, config).map_err(refused)?;
         let limits = limits.with(Meter::Stack, crate::engine::GUEST_STACK_BYTES as u64);
         let settings = Value::Object(config.settings.clone());
         if let Some(schema) = plugin.manifest.as_ref().and_then(|m| m.settings_schema.clone()) {

@@ -2,12 +2,13 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use ampoule_contract::{
-    Account, Blobs, CallContext, CallEvent, Denial, Receipt, Signal, ToolError,
+    Account, Blobs, Breach, CallContext, CallEvent, Denial, Receipt, Signal, ToolError,
 };
+use tokio::sync::{Notify, RwLock};
 use wasmtime::component::ResourceTable;
 
 use crate::bindings::ampoule::plugin::types;
@@ -43,10 +44,21 @@ pub(crate) struct Running {
     pub blobs: Blobs,
     /// Ids of the blobs this call may open.
     pub passed: Mutex<HashSet<String>>,
-    pub children: Mutex<Vec<Option<Receipt>>>,
+    /// Ids of the blobs that it, or tools it called, have made: gone unless it answers with them.
+    pub made: Mutex<Vec<String>>,
+    /// Held for reading by the tools and models it has asked that are under way.
+    pub underway: Arc<RwLock<()>>,
+    /// The call whose guest made this one.
+    pub caller: Option<Arc<Running>>,
+    /// Receipts of the tools it called, in call order; of those under way, as if cancelled.
+    pub children: Mutex<Vec<Receipt>>,
     pub denials: Mutex<Denials>,
     /// Fuel that tools it called have left over; the next gate gives it back to the guest.
     pub refund: AtomicU64,
+    /// How many tools and models are under way.
+    pub loans: AtomicU64,
+    /// A limit that was met where nothing could end the call.
+    pub breach: Ending,
 }
 
 /// What was refused, the first ones in full.
@@ -78,6 +90,19 @@ impl Running {
         ToolError::from(denial).into()
     }
 
+    /// Runs `wait` off the clock of this call and of those above it.
+    pub(crate) async fn off_the_clock<T>(&self, wait: impl Future<Output = T>) -> T {
+        let mut pauses = vec![self.deadline.pause()];
+        let mut above = self.caller.as_deref();
+        while let Some(call) = above {
+            pauses.push(call.deadline.pause());
+            above = call.caller.as_deref();
+        }
+        let result = wait.await;
+        drop(pauses);
+        result
+    }
+
     /// Hands an event to whoever listens.
     pub(crate) fn event(&self, event: CallEvent) -> Signal {
         match &self.context.events {
@@ -106,13 +131,13 @@ pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(crate) struct Deadline {
     at: Instant,
     moved_us: AtomicU64,
-    /// A person is being waited for: no deadline meanwhile.
-    waiting: AtomicU64,
+    /// How many wait for a person, and since when anybody does: no deadline meanwhile.
+    waiting: Mutex<(u64, Instant)>,
 }
 
 impl Deadline {
     pub(crate) fn new(at: Instant) -> Deadline {
-        Deadline { at, moved_us: AtomicU64::new(0), waiting: AtomicU64::new(0) }
+        Deadline { at, moved_us: AtomicU64::new(0), waiting: Mutex::new((0, at)) }
     }
 
     /// The time, as far as it is known now.
@@ -130,7 +155,7 @@ impl Deadline {
         loop {
             let at = self.at();
             tokio::time::sleep_until(at.into()).await;
-            if self.waiting.load(Ordering::Acquire) > 0 {
+            if lock(&self.waiting).0 > 0 {
                 // A person's time is coarse; so is this.
                 tokio::time::sleep(Duration::from_millis(20)).await;
             } else if self.at() <= at {
@@ -139,19 +164,54 @@ impl Deadline {
         }
     }
 
-    /// Runs `wait` off the clock.
-    pub(crate) async fn off_the_clock<T>(&self, wait: impl Future<Output = T>) -> T {
-        struct Pause<'a>(&'a Deadline, Instant);
-        impl Drop for Pause<'_> {
-            fn drop(&mut self) {
-                let us = u64::try_from(self.1.elapsed().as_micros()).unwrap_or(u64::MAX);
-                self.0.moved_us.fetch_add(us, Ordering::AcqRel);
-                self.0.waiting.fetch_sub(1, Ordering::AcqRel);
-            }
+    /// Stops the clock until the pause is dropped.
+    pub(crate) fn pause(&self) -> Pause<'_> {
+        let mut waiting = lock(&self.waiting);
+        if waiting.0 == 0 {
+            waiting.1 = Instant::now();
         }
-        self.waiting.fetch_add(1, Ordering::AcqRel);
-        let _pause = Pause(self, Instant::now());
-        wait.await
+        waiting.0 += 1;
+        Pause(self)
+    }
+}
+
+/// While it lives, a deadline does not come nearer.
+pub(crate) struct Pause<'a>(&'a Deadline);
+
+impl Drop for Pause<'_> {
+    fn drop(&mut self) {
+        let mut waiting = lock(&self.0.waiting);
+        waiting.0 -= 1;
+        if waiting.0 == 0 {
+            let us = u64::try_from(waiting.1.elapsed().as_micros()).unwrap_or(u64::MAX);
+            self.0.moved_us.fetch_add(us, Ordering::AcqRel);
+        }
+    }
+}
+
+/// The end of a call by a limit that was met in code that cannot trap: a stream, a WASI call.
+#[derive(Default)]
+pub(crate) struct Ending {
+    breach: OnceLock<Breach>,
+    met: Notify,
+}
+
+impl Ending {
+    /// Ends the call by `breach`, unless another has already.
+    pub(crate) fn meet(&self, breach: Breach) {
+        if self.breach.set(breach).is_ok() {
+            self.met.notify_one();
+        }
+    }
+
+    /// Waits until a limit was met.
+    pub(crate) async fn met(&self) -> Breach {
+        loop {
+            if let Some(breach) = self.breach.get() {
+                return breach.clone();
+            }
+            self.met.notified().await;
+        }
     }
 }
 
@@ -162,7 +222,10 @@ mod tests {
     #[tokio::test]
     async fn waiting_for_a_person_moves_the_deadline() {
         let deadline = Deadline::new(Instant::now() + Duration::from_millis(30));
-        let wait = deadline.off_the_clock(tokio::time::sleep(Duration::from_millis(60)));
+        let wait = async {
+            let _pause = deadline.pause();
+            tokio::time::sleep(Duration::from_millis(60)).await;
+        };
         tokio::select! {
             biased;
             () = deadline.passed() => panic!("the deadline passed while a person was asked"),

@@ -145,22 +145,24 @@ impl Overlay {
         Ok(())
     }
 
-    /// Appends to a file of at most `most` bytes.
-    pub(crate) fn append(&self, path: &str, data: &[u8], most: u64) -> Result<()> {
+    /// Appends to a file of at most `most` bytes, and says how many of them had to be brought in.
+    pub(crate) fn append(&self, path: &str, data: &[u8], most: u64) -> Result<u64> {
         self.check_target(path)?;
         let staged = matches!(self.staged(path), Some(Change::Written { .. }));
+        let mut brought = 0;
         if !staged {
             let before = match self.lookup(path)? {
                 Some(_) => self.read_all(path, most)?,
                 None => Vec::new(),
             };
+            brought = before.len() as u64;
             self.stage(path, Change::Written { data: Arc::new(before), modified_ms: now_ms() });
         }
         if let Some(Change::Written { data: whole, modified_ms }) = self.changes().get_mut(path) {
             Arc::make_mut(whole).extend_from_slice(data);
             *modified_ms = now_ms();
         }
-        Ok(())
+        Ok(brought)
     }
 
     /// Removes a file or an empty directory.
@@ -233,9 +235,11 @@ impl Overlay {
             Some(Change::Removed) | None => {}
         }
         let inside = format!("{path}/");
-        let made = self.changes().range(inside.clone()..).next().is_some_and(|(name, change)| {
-            name.starts_with(&inside) && matches!(change, Change::Written { .. })
-        });
+        let made = self
+            .changes()
+            .range(inside.clone()..)
+            .take_while(|(name, _)| name.starts_with(&inside))
+            .any(|(_, change)| matches!(change, Change::Written { .. }));
         if made {
             return Ok(Some(Entry { directory: true, size: 0, modified_ms: None }));
         }
@@ -247,8 +251,7 @@ impl Overlay {
             Below::Overlay(overlay) => overlay.lookup(path),
             Below::Directory(dir) => match dir.symlink_metadata(path) {
                 Ok(metadata) => Ok(entry(&metadata)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-                Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(None),
+                Err(error) if is_absent(&error) => Ok(None),
                 Err(error) => Err(file_error(path, &error)),
             },
         }
@@ -363,6 +366,11 @@ fn file_error(path: &str, error: &io::Error) -> ToolError {
     }
 }
 
+/// Whether there is nothing at a path, or what is above it is a file.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
 fn now_ms() -> u64 {
     ms(SystemTime::now())
 }
@@ -415,8 +423,7 @@ fn read_directory(dir: &Dir, path: &str) -> Result<BTreeMap<String, Entry>> {
     let found = match dir.read_dir(at) {
         Ok(found) => found,
         // A directory that so far only exists in an overlay, where a file may have to make room.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(BTreeMap::new()),
+        Err(error) if is_absent(&error) => return Ok(BTreeMap::new()),
         Err(error) => return Err(failed(error)),
     };
     let mut entries = BTreeMap::new();
@@ -479,7 +486,14 @@ impl Commit<'_> {
             let aside = self.name_aside();
             let mut options = OpenOptions::new();
             options.write(true).create_new(true);
-            self.dir.open_with(&aside, &options)?.write_all(data)?;
+            let mut file = self.dir.open_with(&aside, &options)?;
+            if let Ok(before) = self.dir.symlink_metadata(path)
+                && before.is_file()
+            {
+                // Who could read the old content can read the new, and nobody else.
+                file.set_permissions(before.permissions())?;
+            }
+            file.write_all(data)?;
             written.push((aside, path));
         }
         // What lies inside a directory comes after it in the order of paths, so goes before it.
@@ -534,7 +548,8 @@ impl Commit<'_> {
                 self.undo.push(Undo::Restore(kept, path.to_owned()));
                 Ok(())
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            // Not there, or a file has made room above it.
+            Err(error) if is_absent(&error) => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -641,6 +656,11 @@ mod tests {
         assert!(child.stat("a.txt").expect("there").directory);
         assert_eq!(names(&child, "a.txt"), ["inside"]);
         child.remove("sub/c").expect("removed");
+        child.write("sub/x", vec![]).expect("written");
+        child.write("sub/y", vec![]).expect("written");
+        child.remove("sub/x").expect("removed");
+        assert!(child.write("sub", vec![]).is_err(), "there is still `y` in it");
+        child.remove("sub/y").expect("removed");
         child.remove("sub").expect("removed");
         child.write("sub", vec![3]).expect("a file now");
         assert_eq!(child.read("sub", 0, 9).expect("read"), [3]);
@@ -699,7 +719,7 @@ mod tests {
             for result in [
                 root.read(path, 0, 1).map(drop),
                 root.write(path, vec![]),
-                root.append(path, b"", MOST),
+                root.append(path, b"", MOST).map(drop),
                 root.remove(path),
                 root.stat(path).map(drop),
             ] {

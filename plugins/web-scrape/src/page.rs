@@ -273,8 +273,13 @@ fn parts<'a>(document: &'a Document, selector: Option<&Matcher>) -> Result<Vec<N
     Ok(parts)
 }
 
+/// As CommonMark, the part's own element included.
 fn markdown(part: &NodeRef<'_>) -> String {
-    part.md(None).trim().to_owned()
+    let text = match part.is_element() {
+        true => Document::fragment(part.html()).root().md(None),
+        false => part.md(None),
+    };
+    text.trim().to_owned()
 }
 
 /// What a person would read, blocks on lines of their own.

@@ -15,10 +15,9 @@ pub(super) async fn run(
     global: &Global,
     screen: &mut Screen,
 ) -> Result<Exit, Failure> {
-    let pattern = args.pattern.as_deref().map(pattern).transpose()?;
+    let wanted = filter(args.pattern.as_deref())?;
     let host = Setup::find(global)?.with_plugins()?.host().await?;
-    let wanted = |entry: &Entry| pattern.as_ref().is_none_or(|p| p.matches(&entry.id));
-    let entries: Vec<_> = entries(&host).into_iter().filter(wanted).collect();
+    let entries: Vec<_> = entries(&host).into_iter().filter(|entry| wanted(&entry.id)).collect();
     if screen.json {
         let tools: Vec<_> = entries.iter().map(Entry::to_json).collect();
         screen.document(&json!({ "tools": tools, "refused": host.refused() }))?;
@@ -50,10 +49,14 @@ pub(super) async fn run(
     Ok(Exit::Ok)
 }
 
-/// A text without `*` may stand anywhere in the id.
-fn pattern(text: &str) -> Result<ToolPattern, Failure> {
-    let text = if text.contains('*') { text.to_owned() } else { format!("*{text}*") };
-    text.parse().map_err(Failure::usage)
+/// Which ids are meant: by a pattern, or by a text that stands anywhere in them.
+fn filter(text: Option<&str>) -> Result<Box<dyn Fn(&str) -> bool>, Failure> {
+    let Some(text) = text else { return Ok(Box::new(|_| true)) };
+    let pattern: ToolPattern = text.parse().map_err(Failure::usage)?;
+    Ok(match text.contains('*') {
+        true => Box::new(move |id| pattern.matches(id)),
+        false => Box::new(move |id| id.contains(pattern.as_str())),
+    })
 }
 
 /// A line of the list: a tool, or a connector, which has none.

@@ -32,7 +32,7 @@ impl ask::HostWithStore<CallState> for HasSelf<CallState> {
         let schema = question.schema.clone().map(Schema::new);
         let text = question.text.clone();
         let asked = call.host.ask().ask(question, &call.context);
-        match call.deadline.off_the_clock(asked).await {
+        match call.off_the_clock(asked).await {
             Answer::Given(value) => {
                 if let Some(Err(problem)) = schema.map(|schema| schema.validate(&value)) {
                     let message = format!("the person's answer does not fit: {problem}");

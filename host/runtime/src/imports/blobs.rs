@@ -38,10 +38,9 @@ impl blobs::HostWithStore<CallState> for HasSelf<CallState> {
         host.enter(price::WORK)?;
         let state = host.get();
         // Possession of the id is the grant, and only if it was passed to this call.
-        let blob = state.call.may_open(&id).then(|| state.call.blobs.get(&id)).flatten();
-        match blob {
-            Some(blob) => Ok(Ok(state.table.push(OpenBlob { id, blob })?)),
-            None => answer(Err(not_found())),
+        match find(&state.call, &id) {
+            Ok(blob) => Ok(Ok(state.table.push(OpenBlob { id, blob })?)),
+            Err(error) => answer(Err(error)),
         }
     }
 
@@ -50,8 +49,8 @@ impl blobs::HostWithStore<CallState> for HasSelf<CallState> {
         media_type: String,
     ) -> wasmtime::Result<Result<Resource<BlobWriter>, Error>> {
         host.enter(price::WORK)?;
-        if media_type.len() > MAX_MEDIA_TYPE_BYTES || media_type.chars().any(char::is_control) {
-            return answer(Err(ToolError::new("bad-arguments", "that is no media type")));
+        if let Err(error) = check_media_type(&media_type) {
+            return answer(Err(error));
         }
         let writer = BlobWriter { media_type, data: Some(Vec::new()) };
         Ok(Ok(host.get().table.push(writer)?))
@@ -130,11 +129,20 @@ impl blobs::HostWriterWithStore<CallState> for HasSelf<CallState> {
     }
 }
 
+/// Checks what a guest gives as a media type.
+pub(super) fn check_media_type(text: &str) -> Result<(), ToolError> {
+    if text.len() > MAX_MEDIA_TYPE_BYTES || text.chars().any(char::is_control) {
+        return Err(ToolError::new("bad-arguments", "that is no media type"));
+    }
+    Ok(())
+}
+
 /// Puts a new blob of a call into the run's store and returns its id. Its bytes are charged
 /// where they come from.
 pub(crate) fn keep(call: &Running, blob: Blob) -> String {
     let id = crate::digest::secret_id();
     call.pass_blob(&id);
+    crate::state::lock(&call.made).push(id.clone());
     call.blobs.insert(id.clone(), blob);
     id
 }
@@ -148,10 +156,14 @@ pub(crate) fn make(call: &Running, media_type: String, data: Bytes) -> wasmtime:
     Ok(keep(call, Blob { media_type, data }))
 }
 
+/// A blob that a call names in a request.
+pub(crate) fn find(call: &Running, id: &str) -> Result<Blob, ToolError> {
+    call.may_open(id).then(|| call.blobs.get(id)).flatten().ok_or_else(not_found)
+}
+
 /// The bytes of a blob that a call names in a request.
 pub(crate) fn data(call: &Running, id: &str) -> Result<Bytes, ToolError> {
-    let blob = call.may_open(id).then(|| call.blobs.get(id)).flatten();
-    blob.map(|blob| blob.data).ok_or_else(not_found)
+    find(call, id).map(|blob| blob.data)
 }
 
 fn not_found() -> ToolError {

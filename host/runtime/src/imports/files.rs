@@ -79,9 +79,16 @@ impl files::HostWithStore<CallState> for HasSelf<CallState> {
         let fuel = price::LEAVE + price::bytes(data.len());
         granted!(host, fuel, |grants| grants.files(ReadWrite));
         charge(&mut host, data.len() as u64)?;
-        // What is appended to is brought into memory once, so it is bounded like a write.
+        // What is appended to is brought into memory once, so it counts like a write.
         let most = host.get().call.account.left(Meter::FileBytes);
-        answer(on_files(&mut host, move |files| files.append(&path, &data, most)).await?)
+        match on_files(&mut host, move |files| files.append(&path, &data, most)).await? {
+            Ok(brought) => {
+                host.enter(price::bytes(brought as usize))?;
+                charge(&mut host, brought)?;
+                Ok(Ok(()))
+            }
+            Err(error) => answer(Err(error)),
+        }
     }
 
     async fn remove(mut host: Host<'_>, path: String) -> wasmtime::Result<Result<(), Error>> {
@@ -112,11 +119,14 @@ impl files::HostWithStore<CallState> for HasSelf<CallState> {
         media_type: Option<String>,
     ) -> wasmtime::Result<Result<String, Error>> {
         granted!(host, price::LEAVE, |grants| grants.files(Read));
+        let media_type = media_type.unwrap_or_else(|| "application/octet-stream".into());
+        if let Err(error) = blobs::check_media_type(&media_type) {
+            return answer(Err(error));
+        }
         let most = host.get().call.account.left(Meter::BlobBytes);
         match on_files(&mut host, move |files| files.read_all(&path, most)).await? {
             Ok(data) => {
                 host.enter(price::bytes(data.len()))?;
-                let media_type = media_type.unwrap_or_else(|| "application/octet-stream".into());
                 Ok(Ok(blobs::make(&host.get().call, media_type, data.into())?))
             }
             Err(error) => answer(Err(error)),

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use ampoule_contract::{
-    Blob, CallContext, Meter, Model, ModelEvent, ModelRequest, ModelResponse, ModelStream, Part,
-    ToolError,
+    Account, Breach, CallContext, Meter, Model, ModelEvent, ModelRequest, ModelResponse,
+    ModelStream, ToolError,
 };
 use futures::StreamExt;
 use wasmtime::component::{HasSelf, Resource};
 use wasmtime_wasi_io::poll::{DynPollable, Pollable, subscribe};
 
+use super::loan::{Loan, Share};
 use super::pending::Pending;
 use super::{Gate, Host, answer, blobs, granted};
 use crate::bindings::ampoule::llm::{llm, waiting};
@@ -18,24 +19,114 @@ use crate::limits::price;
 use crate::model;
 use crate::state::{CallState, Running};
 
+/// The most parts of a request's messages, and tools it offers.
+const MAX_PARTS: usize = 10_000;
+
+/// What came of asking: a response, the model's error, or the limit of tokens.
+type Completed = Result<Result<ModelResponse, ToolError>, Breach>;
+
 /// A response a guest has asked for.
-pub type Completing = Pending<Result<ModelResponse, ToolError>>;
+pub type Completing = Pending<Completed>;
+
+/// What a guest has asked a model: the fuel it lends to the connector, and the tokens it pays.
+/// They are charged when the response comes; where it is given up before, by an estimate.
+struct Asked {
+    loan: Loan,
+    /// Tokens so far: about one for four bytes.
+    estimate: u64,
+    settled: bool,
+}
+
+impl Asked {
+    fn account(&self) -> &Account {
+        self.loan.caller_account()
+    }
+
+    /// Charges what a response says it took.
+    ///
+    /// # Errors
+    /// There were not so many tokens left; all that were are used up.
+    fn settle(&mut self, response: &ModelResponse) -> Result<(), Breach> {
+        self.settled = true;
+        let said = response.usage.as_ref();
+        let tokens = said
+            .map_or(self.estimate, |usage| usage.input_tokens.saturating_add(usage.output_tokens));
+        self.account().charge(Meter::ModelTokens, tokens).inspect_err(|_| {
+            self.account().charge_up_to(Meter::ModelTokens, tokens);
+        })
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.account().charge_up_to(Meter::ModelTokens, self.estimate);
+        }
+    }
+}
+
+/// A request that may be sent.
+struct Prepared {
+    model: Arc<dyn Model>,
+    request: ModelRequest,
+    context: CallContext,
+    asked: Asked,
+}
+
+impl Prepared {
+    async fn complete(mut self) -> Completed {
+        match self.model.complete(self.request, self.context).await {
+            Ok(response) => self.asked.settle(&response).map(|()| Ok(response)),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    async fn stream(self) -> Result<Coming, ToolError> {
+        let stream = self.model.stream(self.request, self.context).await?;
+        Ok(Coming { stream, asked: self.asked })
+    }
+}
+
+/// A stream whose response is paid for as it comes.
+struct Coming {
+    stream: ModelStream,
+    asked: Asked,
+}
+
+/// An event, the model's error, or the limit of tokens.
+type Next = Result<Result<ModelEvent, ToolError>, Breach>;
+
+impl Coming {
+    async fn next(&mut self) -> Option<Next> {
+        let event = match self.stream.next().await? {
+            Ok(event) => event,
+            Err(error) => return Some(Ok(Err(error))),
+        };
+        self.asked.estimate += event.text.as_ref().map_or(0, String::len) as u64 / 4;
+        if let Some(response) = &event.response
+            && let Err(breach) = self.asked.settle(response)
+        {
+            return Some(Err(breach));
+        }
+        Some(Ok(Ok(event)))
+    }
+}
 
 /// A response on its way to a guest.
 pub struct Events {
     stage: Stage,
     /// An event that came while the guest only asked whether one had.
-    next: Option<Option<Result<ModelEvent, ToolError>>>,
+    next: Option<Option<Next>>,
 }
 
 enum Stage {
-    Asking(Pending<Result<ModelStream, ToolError>>),
-    Coming(ModelStream),
+    Asking(Pending<Result<Coming, ToolError>>),
+    Coming(Coming),
     Over,
 }
 
 impl Events {
-    fn new(asking: Pending<Result<ModelStream, ToolError>>) -> Events {
+    fn new(asking: Pending<Result<Coming, ToolError>>) -> Events {
         Events { stage: Stage::Asking(asking), next: None }
     }
 
@@ -46,36 +137,35 @@ impl Events {
         }
         if let Stage::Asking(asking) = &mut self.stage {
             let started = asking.take().await;
-            self.stage = match started {
-                Ok(Some(Ok(stream))) => Stage::Coming(stream),
-                Ok(Some(Err(error))) => {
-                    self.next = Some(Some(Err(error)));
-                    Stage::Over
+            let failed = match started {
+                Ok(Some(Ok(coming))) => {
+                    self.stage = Stage::Coming(coming);
+                    None
                 }
-                Ok(None) => Stage::Over,
-                Err(fault) => {
-                    let error = ToolError {
-                        log: Some(fault.to_string()),
-                        ..ToolError::new("internal", "the host could not ask the model")
-                    };
-                    self.next = Some(Some(Err(error)));
-                    Stage::Over
-                }
+                Ok(Some(Err(error))) => Some(error),
+                Ok(None) => Some(ToolError::new("conflict", "the response is over")),
+                Err(fault) => Some(ToolError {
+                    log: Some(fault.to_string()),
+                    ..ToolError::new("internal", "the host could not ask the model")
+                }),
             };
-            if self.next.is_some() {
+            if let Some(error) = failed {
+                self.stage = Stage::Over;
+                self.next = Some(Some(Ok(Err(error))));
                 return;
             }
         }
-        self.next = Some(match &mut self.stage {
-            Stage::Coming(stream) => stream.next().await,
+        let next = match &mut self.stage {
+            Stage::Coming(coming) => coming.next().await,
             Stage::Asking(_) | Stage::Over => None,
-        });
-        if matches!(self.next, Some(None | Some(Err(_)))) {
+        };
+        if !matches!(next, Some(Ok(Ok(_)))) {
             self.stage = Stage::Over;
         }
+        self.next = Some(next);
     }
 
-    async fn take(&mut self) -> Option<Result<ModelEvent, ToolError>> {
+    async fn take(&mut self) -> Option<Next> {
         self.fill().await;
         self.next.take().flatten()
     }
@@ -97,11 +187,16 @@ impl waiting::HostPendingEvents for CallState {}
 impl llm::HostWithStore<CallState> for HasSelf<CallState> {
     async fn models(mut host: Host<'_>) -> wasmtime::Result<Result<Vec<llm::Model>, Error>> {
         granted!(host, price::LEAVE, |grants| grants.service("llm").map(drop));
-        let (model, context) = match bound(&host.get().call.clone()) {
-            Ok(bound) => bound,
+        let call = host.get().call.clone();
+        let model = match bound(&call) {
+            Ok(model) => model,
             Err(error) => return answer(Err(error)),
         };
-        let models = model.models(context).await;
+        let models = match Loan::take(&mut host, &call, u64::MAX, Share::All)? {
+            Ok(loan) => model.models(context(&call, &loan)).await,
+            Err(error) => Err(error),
+        };
+        host.fuel()?;
         answer(models.map(|models| models.into_iter().map(Into::into).collect()))
     }
 
@@ -113,12 +208,11 @@ impl llm::HostWithStore<CallState> for HasSelf<CallState> {
         granted!(host, price::LEAVE + price::bytes(bytes), |grants| grants
             .service("llm")
             .map(drop));
-        let call = host.get().call.clone();
-        let result = match prepare(&call, request) {
-            Ok((model, request, context)) => model.complete(request, context).await,
-            Err(error) => Err(error),
+        let completed = match prepare(&mut host, request, Share::All)? {
+            Ok(prepared) => prepared.complete().await,
+            Err(error) => Ok(Err(error)),
         };
-        respond(&call, result)
+        respond(&mut host, completed)
     }
 
     async fn stream(
@@ -129,14 +223,13 @@ impl llm::HostWithStore<CallState> for HasSelf<CallState> {
         granted!(host, price::LEAVE + price::bytes(bytes), |grants| grants
             .service("llm")
             .map(drop));
-        let call = host.get().call.clone();
-        let stream = match prepare(&call, request) {
-            Ok((model, request, context)) => model.stream(request, context).await,
+        let coming = match prepare(&mut host, request, Share::Half)? {
+            Ok(prepared) => prepared.stream().await,
             Err(error) => Err(error),
         };
-        match stream {
-            Ok(stream) => {
-                let events = Events { stage: Stage::Coming(stream), next: None };
+        match coming {
+            Ok(coming) => {
+                let events = Events { stage: Stage::Coming(coming), next: None };
                 Ok(Ok(host.get().table.push(events)?))
             }
             Err(error) => answer(Err(error)),
@@ -167,12 +260,8 @@ impl waiting::HostWithStore<CallState> for HasSelf<CallState> {
         granted!(host, price::LEAVE + price::bytes(bytes), |grants| grants
             .service("llm")
             .map(drop));
-        let state = host.get();
-        match prepare(&state.call.clone(), request) {
-            Ok((model, request, context)) => {
-                let work = async move { model.complete(request, context).await };
-                Ok(Ok(state.table.push(Pending::start(work))?))
-            }
+        match prepare(&mut host, request, Share::Half)? {
+            Ok(prepared) => Ok(Ok(host.get().table.push(Pending::start(prepared.complete()))?)),
             Err(error) => answer(Err(error)),
         }
     }
@@ -185,11 +274,10 @@ impl waiting::HostWithStore<CallState> for HasSelf<CallState> {
         granted!(host, price::LEAVE + price::bytes(bytes), |grants| grants
             .service("llm")
             .map(drop));
-        let state = host.get();
-        match prepare(&state.call.clone(), request) {
-            Ok((model, request, context)) => {
-                let work = async move { model.stream(request, context).await };
-                Ok(Ok(state.table.push(Events::new(Pending::start(work)))?))
+        match prepare(&mut host, request, Share::Half)? {
+            Ok(prepared) => {
+                let events = Events::new(Pending::start(prepared.stream()));
+                Ok(Ok(host.get().table.push(events)?))
             }
             Err(error) => answer(Err(error)),
         }
@@ -215,9 +303,8 @@ impl waiting::HostPendingWithStore<CallState> for HasSelf<CallState> {
         pending: Resource<Completing>,
     ) -> wasmtime::Result<Result<llm::Response, Error>> {
         host.enter(price::WORK)?;
-        let call = host.get().call.clone();
         match host.get().table.get_mut(&pending)?.take().await? {
-            Some(result) => respond(&call, result),
+            Some(completed) => respond(&mut host, completed),
             None => answer(Err(ToolError::new("conflict", "the response was taken before"))),
         }
     }
@@ -250,77 +337,99 @@ async fn next(
     events: Resource<Events>,
 ) -> wasmtime::Result<Result<Option<llm::Event>, Error>> {
     host.enter(price::WORK)?;
-    let call = host.get().call.clone();
-    match host.get().table.get_mut(&events)?.take().await {
-        None => Ok(Ok(None)),
-        Some(Err(error)) => answer(Err(error)),
-        Some(Ok(event)) => {
-            if let Some(response) = &event.response {
-                charge(&call, response)?;
-            }
-            Ok(Ok(Some(event.into())))
-        }
-    }
+    let next = host.get().table.get_mut(&events)?.take().await;
+    host.fuel()?;
+    answer(next.transpose()?.transpose().map(|event| event.map(Into::into)))
 }
 
-/// The model the operator has bound for a call, and the context its connector runs in.
-fn bound(call: &Arc<Running>) -> Result<(Arc<dyn Model>, CallContext), ToolError> {
+/// The model the operator has bound for a call.
+fn bound(call: &Arc<Running>) -> Result<Arc<dyn Model>, ToolError> {
     let name = call.binding.grants.service("llm").map_err(ToolError::from)?;
-    let model = call.host.model(name).ok_or_else(|| {
+    call.host.model(name).ok_or_else(|| {
         let message = format!("the service llm is bound to `{name}`, which is no model connector");
         ToolError::new("unavailable", message)
-    })?;
-    let context = CallContext {
+    })
+}
+
+/// The context a connector runs in.
+fn context(call: &Arc<Running>, loan: &Loan) -> CallContext {
+    let account = loan.account.clone();
+    account.peak(Meter::ToolDepth, call.depth);
+    CallContext {
         deadline: Some(call.deadline.at()),
         cancel: call.context.cancel.child_token(),
-        budget: Some(call.account.clone()),
+        budget: Some(account),
         workspace: None,
         events: None,
         blobs: Some(call.blobs.clone()),
         ..call.context.clone()
+    }
+}
+
+fn prepare(
+    host: &mut Host<'_>,
+    request: llm::Request,
+    share: Share,
+) -> wasmtime::Result<Result<Prepared, ToolError>> {
+    let call = host.get().call.clone();
+    let left = call.account.left(Meter::ModelTokens);
+    if left == 0 {
+        let limit = call.account.limits().get(Meter::ModelTokens);
+        return Err(Breach { meter: Meter::ModelTokens, limit, above: limit > 0 }.into());
+    }
+    let model = match bound(&call) {
+        Ok(model) => model,
+        Err(error) => return Ok(Err(error)),
     };
-    Ok((model, context))
-}
-
-type Prepared = (Arc<dyn Model>, ModelRequest, CallContext);
-
-fn prepare(call: &Arc<Running>, request: llm::Request) -> Result<Prepared, ToolError> {
-    let (model, context) = bound(call)?;
-    let mut request: ModelRequest = request.try_into()?;
-    for message in &mut request.messages {
-        for part in &mut message.parts {
-            inline(call, part)?;
-        }
+    let parts = request.messages.iter().map(|message| message.parts.len()).sum::<usize>();
+    if parts.max(request.tools.len()).max(request.messages.len()) > MAX_PARTS
+        || model::request_values(&request) > crate::json::MAX_NODES
+    {
+        let message = format!(
+            "a request has at most {MAX_PARTS} messages, parts and tools, and {} values in JSON",
+            crate::json::MAX_NODES
+        );
+        return Ok(Err(ToolError::new("too-large", message)));
     }
-    Ok((model, request, context))
-}
-
-/// A blob belongs to the call that may open it; the connector is another, so it gets the bytes.
-fn inline(call: &Running, part: &mut Part) -> Result<(), ToolError> {
-    if let Some(id) = part.blob.take() {
-        part.data = Some(blobs::data(call, &id)?.to_vec());
-        if part.media_type.is_none() {
-            part.media_type = call.blobs.get(&id).map(|blob: Blob| blob.media_type);
+    let mut bytes = model::request_bytes(&request) as u64;
+    let mut request: ModelRequest = match request.try_into() {
+        Ok(request) => request,
+        Err(error) => return Ok(Err(error)),
+    };
+    let most = call.account.limits().get(Meter::HostCallBytes);
+    for part in request.messages.iter_mut().flat_map(|message| &mut message.parts) {
+        let Some(id) = part.blob.take() else { continue };
+        let blob = match blobs::find(&call, &id) {
+            Ok(blob) => blob,
+            Err(error) => return Ok(Err(error)),
+        };
+        bytes += blob.data.len() as u64;
+        if bytes > most {
+            let message = format!(
+                "the blobs of a request and the rest of it have more than {}",
+                Meter::HostCallBytes.show(most)
+            );
+            return Ok(Err(ToolError::new("too-large", message)));
         }
+        host.enter(price::bytes(blob.data.len()))?;
+        // A blob belongs to the call that may open it; the connector is another, so it gets the
+        // bytes.
+        part.media_type.get_or_insert(blob.media_type);
+        part.data = Some(blob.data.to_vec());
     }
-    Ok(())
+    let loan = match Loan::take(host, &call, u64::MAX, share)? {
+        Ok(loan) => loan,
+        Err(error) => return Ok(Err(error)),
+    };
+    let context = context(&call, &loan);
+    let asked = Asked { loan, estimate: bytes / 4, settled: false };
+    Ok(Ok(Prepared { model, request, context, asked }))
 }
 
 fn respond(
-    call: &Running,
-    result: Result<ModelResponse, ToolError>,
+    host: &mut Host<'_>,
+    completed: Completed,
 ) -> wasmtime::Result<Result<llm::Response, Error>> {
-    if let Ok(response) = &result {
-        charge(call, response)?;
-    }
-    answer(result.map(Into::into))
-}
-
-/// Charges the tokens of an exchange to the call that asked.
-fn charge(call: &Running, response: &ModelResponse) -> wasmtime::Result<()> {
-    if let Some(usage) = &response.usage {
-        let tokens = usage.input_tokens.saturating_add(usage.output_tokens);
-        call.account.charge(Meter::ModelTokens, tokens)?;
-    }
-    Ok(())
+    host.fuel()?;
+    answer(completed?.map(Into::into))
 }

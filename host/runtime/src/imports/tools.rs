@@ -1,7 +1,6 @@
 //! `tools`: calling other plugins' tools.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use ampoule_contract::{
     Account, Breach, CallContext, End, Limits, Meter, Outcome, Receipt, ToolError,
@@ -9,15 +8,19 @@ use ampoule_contract::{
 use wasmtime::component::{HasSelf, Resource};
 use wasmtime_wasi_io::poll::{DynPollable, subscribe};
 
+use super::loan::{Loan, Share};
 use super::pending::Pending;
 use super::{Gate, Host, answer, granted};
 use crate::bindings::ampoule::plugin::tools::{self, Definition};
 use crate::bindings::ampoule::plugin::types::{Error, Output};
-use crate::call::{Ended, Fuel, Request};
+use crate::call::{Ended, Request};
 use crate::grants::Grants;
 use crate::host::Callee;
 use crate::limits::price;
 use crate::state::{CallState, Running, lock};
+
+/// The longest id of a tool, `binding/tool`.
+const MAX_NAME_BYTES: usize = 256;
 
 /// A call a guest has started.
 pub type Calling = Pending<Ended>;
@@ -49,8 +52,8 @@ impl tools::HostWithStore<CallState> for HasSelf<CallState> {
         name: String,
         arguments: String,
     ) -> wasmtime::Result<Result<Output, Error>> {
-        granted!(host, price::LEAVE + price::bytes(arguments.len()), Grants::tools);
-        let work = match begin(&mut host, &name, arguments)? {
+        granted!(host, price::LEAVE + price::bytes(name.len() + arguments.len()), Grants::tools);
+        let work = match begin(&mut host, &name, arguments, Share::All)? {
             Ok(work) => work,
             Err(error) => return Ok(Err(error)),
         };
@@ -63,8 +66,8 @@ impl tools::HostWithStore<CallState> for HasSelf<CallState> {
         name: String,
         arguments: String,
     ) -> wasmtime::Result<Result<Resource<Calling>, Error>> {
-        granted!(host, price::LEAVE + price::bytes(arguments.len()), Grants::tools);
-        let work = match begin(&mut host, &name, arguments)? {
+        granted!(host, price::LEAVE + price::bytes(name.len() + arguments.len()), Grants::tools);
+        let work = match begin(&mut host, &name, arguments, Share::Half)? {
             Ok(work) => work,
             Err(error) => return Ok(Err(error)),
         };
@@ -116,37 +119,35 @@ fn begin(
     host: &mut Host<'_>,
     name: &str,
     arguments: String,
+    share: Share,
 ) -> wasmtime::Result<Result<impl Future<Output = Ended> + Send + 'static + use<>, Error>> {
     let call = host.get().call.clone();
-    let Some(callee) = call.host.find(name) else {
-        // Unknown and not allowed are one answer where the grants do not reach: a guest cannot
-        // list the host's tools by asking.
-        if let Err(denial) = allowed(&call, name) {
-            return Ok(Err(call.deny(denial)));
-        }
-        return answer(Err(ToolError::new("not-found", format!("there is no tool `{name}`"))));
+    // First by the name as it was given: what is no name is not looked up.
+    let callee = match name.len() {
+        0..=MAX_NAME_BYTES => call.host.find(name),
+        _ => None,
     };
-    let id = callee.id().to_owned();
+    let id = callee.as_ref().map_or(name, Callee::id).to_owned();
     if let Err(denial) = allowed(&call, &id) {
+        // Unknown and not allowed are one answer: a guest cannot list the host's tools by asking.
         return Ok(Err(call.deny(denial)));
     }
+    let Some(callee) = callee else {
+        return answer(Err(ToolError::new("not-found", format!("there is no tool `{name}`"))));
+    };
     call.account.charge(Meter::ToolCalls, 1)?;
-    let left = host.fuel()?;
     let limits = match &callee {
         Callee::Plugin(tool) => tool.binding.limits,
-        Callee::Other(..) => rest(&call.account),
+        Callee::Other(..) => Limits::UNLIMITED,
     };
-    let fuel = limits.get(Meter::Fuel).min(left);
-    host.set_fuel(left - fuel)?;
+    let loan = match Loan::take(host, &call, limits.get(Meter::Fuel), share)? {
+        Ok(loan) => loan,
+        Err(error) => return answer(Err(error)),
+    };
     let slot = {
         let mut children = lock(&call.children);
-        children.push(None);
+        children.push(Receipt::empty(String::new(), id.clone(), End::Cancelled.word()));
         children.len() - 1
-    };
-    let account = match &callee {
-        Callee::Plugin(_) => call.account.child(limits),
-        // It counts for itself; what it has used is charged when it ends.
-        Callee::Other(..) => Account::root(limits.with(Meter::Fuel, fuel)),
     };
     let context = CallContext {
         deadline: Some(call.deadline.at()),
@@ -155,92 +156,74 @@ fn begin(
         events: None,
         ..call.context.clone()
     };
-    Ok(Ok(run(call, callee, id, arguments, account, context, fuel, slot)))
-}
-
-/// What is left of every meter of an account.
-fn rest(account: &Account) -> Limits {
-    let mut rest = Limits::UNLIMITED;
-    for &meter in Meter::ALL {
-        if meter.additive() {
-            rest.set(meter, account.left(meter));
-        }
-    }
-    rest
+    Ok(Ok(async move { run(&call, callee, id, arguments, &loan, limits, context, slot).await }))
 }
 
 #[allow(clippy::too_many_arguments, reason = "the parts of one call, made in one place above")]
 async fn run(
-    call: Arc<Running>,
+    call: &Arc<Running>,
     callee: Callee,
     id: String,
     arguments: String,
-    account: Arc<Account>,
+    loan: &Loan,
+    limits: Limits,
     context: CallContext,
-    fuel: u64,
     slot: usize,
 ) -> Ended {
     /// Leaves a receipt even where the call is dropped before its end.
-    struct Note {
-        call: Arc<Running>,
-        account: Arc<Account>,
-        id: String,
+    struct Note<'a> {
+        call: &'a Running,
+        account: &'a Account,
         slot: usize,
+        receipt: Option<Receipt>,
     }
-    impl Drop for Note {
+    impl Drop for Note<'_> {
         fn drop(&mut self) {
             let mut children = lock(&self.call.children);
-            if children[self.slot].is_none() {
-                let mut receipt =
-                    Receipt::empty(String::new(), self.id.clone(), End::Cancelled.word());
-                receipt.used = self.account.usage();
-                receipt.limits = *self.account.limits();
-                children[self.slot] = Some(receipt);
+            // The caller may have ended and taken them.
+            let Some(place) = children.get_mut(self.slot) else { return };
+            match self.receipt.take() {
+                Some(receipt) => *place = receipt,
+                None => {
+                    place.used = self.account.usage();
+                    place.limits = *self.account.limits();
+                }
             }
         }
     }
-    let note = Note { call: call.clone(), account: account.clone(), id: id.clone(), slot };
     let depth = call.depth + 1;
+    let account = match &callee {
+        Callee::Plugin(_) => loan.account.child(limits),
+        Callee::Other(..) => loan.account.clone(),
+    };
+    let mut note = Note { call, account: &account, slot, receipt: None };
     let deepest = call.account.limits().get(Meter::ToolDepth);
     let ended = if depth > deepest {
         let breach = Breach { meter: Meter::ToolDepth, limit: deepest, above: false };
-        call.refund.fetch_add(fuel, Ordering::AcqRel);
         let mut receipt = Receipt::empty(String::new(), id, "limit");
         receipt.ended_by = Some(Meter::ToolDepth);
         Ended { outcome: Outcome { end: End::Limit(breach), receipt }, blobs: Vec::new() }
     } else {
         match callee {
             Callee::Plugin(tool) => {
-                let request = Request {
-                    arguments,
-                    context,
-                    account,
-                    depth,
-                    fuel: Fuel::OfCaller(fuel, call.clone()),
-                };
+                let caller = Some(call.clone());
+                let account = account.clone();
+                let request = Request { arguments, context, account, depth, caller };
                 crate::call::invoke(call.host.clone(), tool, request).await
             }
             Callee::Other(tools, _) => {
-                // Whatever it calls in turn is one deeper than it is.
+                // Whatever it calls in turn is one deeper than it is. What it would write could
+                // not be taken back if its caller failed, so it gets no workspace.
                 account.peak(Meter::ToolDepth, depth);
-                let context = CallContext { budget: Some(account.clone()), ..context };
+                let budget = Some(account.clone());
+                let context = CallContext { budget, workspace: None, ..context };
                 let outcome =
                     tools.call(ampoule_contract::ToolCall { tool: id, arguments, context }).await;
-                let used = account.usage();
-                for (meter, n) in used.iter().filter(|(meter, _)| meter.additive()) {
-                    if meter != Meter::Fuel {
-                        // It was within what was left when it began; what has been used beside
-                        // it since then may leave less, and is not undone.
-                        call.account.charge_up_to(meter, n);
-                    }
-                }
-                let unused = fuel.saturating_sub(used.get(Meter::Fuel));
-                call.refund.fetch_add(unused, Ordering::AcqRel);
                 Ended { outcome, blobs: Vec::new() }
             }
         }
     };
-    lock(&call.children)[slot] = Some(ended.outcome.receipt.clone());
+    note.receipt = Some(ended.outcome.receipt.clone());
     drop(note);
     ended
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ampoule_contract::Meter;
 use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
@@ -26,8 +27,8 @@ use crate::egress::{EgressError, EgressRequest, RequestBody};
 use crate::manifest::FileAccess;
 use crate::state::{CallState, Running};
 
-/// The most random bytes one WASI call gives.
-const MAX_RANDOM_BYTES: u64 = 65_536;
+/// The most random bytes one WASI call gives; they are drawn one by one and without a yield.
+const MAX_RANDOM_BYTES: u64 = 4096;
 
 /// The most bytes of header fields a guest may build.
 const MAX_FIELD_BYTES: usize = 64 << 10;
@@ -85,8 +86,12 @@ impl Wasi {
 }
 
 impl CallState {
-    /// WASI's part, made when it is first needed: most plugins never do.
+    /// WASI's part, made when it is first needed: most plugins never do. Every import of WASI
+    /// begins here, so here it counts as a host call.
     fn wasi(&mut self) -> (&mut Wasi, &mut ResourceTable) {
+        if let Err(breach) = self.call.account.charge(Meter::HostCalls, 1) {
+            self.call.breach.meet(breach);
+        }
         let wasi = self.wasi.get_or_insert_with(|| Box::new(Wasi::new(&self.call)));
         (wasi, &mut self.table)
     }
@@ -158,8 +163,10 @@ async fn send(
             call.deny(denial);
             HttpError::HttpRequestDenied
         }
-        // This future cannot end the call; the guest is told, and its next host call ends it.
-        EgressError::Limit(_) => HttpError::ConnectionLimitReached,
+        EgressError::Limit(breach) => {
+            call.breach.meet(breach);
+            HttpError::ConnectionLimitReached
+        }
         EgressError::Failed(error) => match error.code.as_str() {
             "timeout" => HttpError::ConnectionTimeout,
             "too-large" => HttpError::HttpResponseHeaderSectionSize(None),

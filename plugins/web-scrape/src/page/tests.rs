@@ -122,7 +122,7 @@ fn an_article_is_the_main_content() {
     let page = read(fixture(), Format::Article, None);
     assert_eq!(page.title.as_deref(), Some("Ampoules & vials"));
     assert!(page.content.contains("small **sealed** vial"), "{}", page.content);
-    assert!(page.content.contains("(https://example.com/glass?a=1&b=2)"), "{}", page.content);
+    assert!(page.content.contains("(https://example.com/glass?a=1&amp;b=2)"), "{}", page.content);
     for gone in ["Home", "Contact us", "never seen"] {
         assert!(!page.content.contains(gone), "{gone} in {}", page.content);
     }

@@ -18,12 +18,9 @@ fn project() -> PathBuf {
 
 /// The guest with the documentation of its WIT put back, which its compiler left out.
 fn guest() -> Loaded {
-    let built = project().join("target/wasm32-wasip2/plugin/reflected.wasm");
+    let built = project().join("target/guests/reflected.wasm");
     let mut wasm = fs::read(&built).unwrap_or_else(|error| {
-        panic!(
-            "{}: {error}; cargo build --target wasm32-wasip2 --profile plugin -p reflected",
-            built.display()
-        )
+        panic!("{}: {error}: run `cargo xtask guests reflected`", built.display())
     });
     let mut resolve = wit_parser::Resolve::default();
     let (package, _) = resolve.push_dir(project().join("tests/guests/reflected/wit")).unwrap();
@@ -64,7 +61,6 @@ async fn check_examples(loaded: &Loaded, examples: &IndexMap<String, Vec<Example
 }
 
 #[tokio::test]
-#[ignore = "needs the guest `reflected`, built for wasm32-wasip2 with the profile `plugin`"]
 async fn the_guest_answers_as_its_examples_say() {
     let examples = fs::read_to_string(project().join("tests/guests/reflected/examples.json"));
     let examples = serde_json::from_str(&examples.unwrap()).unwrap();
@@ -72,7 +68,6 @@ async fn the_guest_answers_as_its_examples_say() {
 }
 
 #[tokio::test]
-#[ignore = "needs the guest `reflected`, built for wasm32-wasip2 with the profile `plugin`"]
 async fn the_guest_is_described_refused_and_bounded() {
     let loaded = guest();
     let names: Vec<_> = loaded
