@@ -20,7 +20,7 @@ use crate::manifest::{FileAccess, LimitValue, is_plugin_name, limits_over};
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Config {
     /// Folders in which plugins (`*.wasm`) are looked for, and single files; relative to this
-    /// file. The first of two plugins with one name counts.
+    /// file. Where different files have one name, none is bound by it: bind one by its path.
     pub plugins: Vec<PathBuf>,
     /// Caps on the limits of every call, whatever a plugin asks for.
     pub limits: BTreeMap<String, LimitValue>,

@@ -45,6 +45,7 @@ mod digest;
 pub mod egress;
 mod engine;
 mod error;
+mod files;
 mod function;
 mod grants;
 mod host;

@@ -22,6 +22,12 @@ pub const SECTION: &str = "ampoule:manifest";
 /// The largest manifest a host reads: 4 MiB.
 pub const MAX_BYTES: usize = 4 << 20;
 
+/// The most tools, examples of a tool, and requests of a kind.
+const MAX_ENTRIES: usize = 256;
+
+/// The longest description or other text, in bytes: 16 KiB.
+const MAX_TEXT_BYTES: usize = 16 << 10;
+
 /// What a plugin is, provides and asks for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -101,10 +107,10 @@ pub struct Requests {
     /// Tools it may call, by id; `*` stands for any run of characters but `/`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<ToolPattern>,
-    /// Services it may use.
+    /// Services it may use: letters, digits, `-` and `_`, at most 64.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<String>,
-    /// Secrets it may use by name.
+    /// Secrets it may use by name: letters, digits, `-` and `_`, at most 64.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, SecretRequest>,
     /// The same again, for what it works without too.
@@ -175,6 +181,46 @@ impl Requests {
         }
         all
     }
+
+    /// Bounds and names, of these requests alone; `at` is where they stand.
+    fn check(&self, at: &str) -> Result<(), String> {
+        for (kind, count) in [
+            ("http", self.http.len()),
+            ("tools", self.tools.len()),
+            ("services", self.services.len()),
+            ("secrets", self.secrets.len()),
+        ] {
+            check_count(&format!("`{at}.{kind}`"), count)?;
+        }
+        for service in &self.services {
+            check_name("service", service)?;
+        }
+        for (name, secret) in &self.secrets {
+            check_name("secret", name)?;
+            check_text(&format!("the description of the secret `{name}`"), &secret.description)?;
+            check_count(&format!("the audience of the secret `{name}`"), secret.audience.len())?;
+        }
+        Ok(())
+    }
+}
+
+impl ToolManifest {
+    fn check(&self) -> Result<(), String> {
+        check_name("tool", &self.name)?;
+        let of = |what: &str| format!("{what} of `{}`", self.name);
+        check_text(&of("the title"), self.title.as_deref().unwrap_or_default())?;
+        check_text(&of("the description"), &self.description)?;
+        check_count(&of("the examples"), self.examples.len())?;
+        for example in &self.examples {
+            let title = example.title.as_deref().unwrap_or_default();
+            check_text(&of("the title of an example"), title)?;
+        }
+        if self.input_schema.get("type").and_then(Value::as_str) != Some("object") {
+            let schema = of("the input schema");
+            return Err(format!("{schema} must have \"type\": \"object\" at its root"));
+        }
+        Ok(())
+    }
 }
 
 impl Manifest {
@@ -199,51 +245,57 @@ impl Manifest {
         if !is_plugin_name(&self.name) {
             return Err(format!(
                 "the name `{}` is not lower-case letters, digits and `-` (at most 64)",
-                self.name
+                shown(&self.name)
             ));
         }
         semver::Version::parse(&self.version)
-            .map_err(|error| format!("version `{}`: {error}", self.version))?;
-        if self.capabilities.optional.as_ref().is_some_and(|inner| inner.optional.is_some()) {
-            return Err("`capabilities.optional` cannot hold another `optional`".into());
-        }
+            .map_err(|error| format!("version `{}`: {error}", shown(&self.version)))?;
+        check_text("the version", &self.version)?;
+        check_text("the summary", &self.summary)?;
+        check_text("the licence", self.license.as_deref().unwrap_or_default())?;
         limits(&self.limits)?;
+        self.capabilities.check("capabilities")?;
+        if let Some(optional) = self.capabilities.optional.as_deref() {
+            if optional.optional.is_some() {
+                return Err("`capabilities.optional` cannot hold another `optional`".into());
+            }
+            optional.check("capabilities.optional")?;
+        }
+        check_count("`services`", self.services.len())?;
+        for service in &self.services {
+            check_name("service", service)?;
+        }
+        check_count("`tools`", self.tools.len())?;
         let mut names = std::collections::BTreeSet::new();
         for tool in &self.tools {
-            if !is_tool_name(&tool.name) {
-                return Err(format!(
-                    "the tool name `{}` is not letters, digits, `-` and `_` (at most 64)",
-                    tool.name
-                ));
-            }
+            tool.check()?;
             if !names.insert(&tool.name) {
                 return Err(format!("there are two tools called `{}`", tool.name));
             }
-            if tool.input_schema.get("type").and_then(Value::as_str) != Some("object") {
-                return Err(format!(
-                    "the input schema of `{}` must have \"type\": \"object\" at its root",
-                    tool.name
-                ));
-            }
-            self.check_effects(tool)?;
         }
-        Ok(())
+        self.check_effects()
     }
 
-    /// A tool that says it changes nothing may not hold a request that writes.
-    fn check_effects(&self, tool: &ToolManifest) -> Result<(), String> {
+    /// Where every tool says it changes nothing, the plugin may not ask for what writes.
+    ///
+    /// It cannot be asked of each tool: a request is the plugin's, its tools share its imports, and
+    /// nothing tells which of them uses which. So where one tool writes, that the others do not is
+    /// their author's word.
+    fn check_effects(&self) -> Result<(), String> {
+        let tools = match self.tools.as_slice() {
+            tools if tools.iter().any(|tool| !tool.effects.read_only) => return Ok(()),
+            [] => return Ok(()),
+            [tool] => format!("`{}` says it is", tool.name),
+            _ => "all tools say they are".to_owned(),
+        };
         let all = self.capabilities.all();
-        if !tool.effects.read_only || self.tools.len() > 1 {
-            return Ok(());
-        }
         if all.files == Some(FileAccess::ReadWrite) {
-            return Err(format!("`{}` says it is read-only but asks to write files", tool.name));
+            return Err(format!("{tools} read-only, but the plugin asks to write files"));
         }
         match all.http.iter().find(|pattern| !pattern.only_reads()) {
             Some(pattern) => Err(format!(
-                "`{}` says it is read-only but asks for `{pattern}`; mark the pattern \
-                 `reads = true` if such requests change nothing",
-                tool.name
+                "{tools} read-only, but the plugin asks for `{pattern}`; mark the pattern \
+                 `reads = true` if such requests change nothing"
             )),
             None => Ok(()),
         }
@@ -293,10 +345,39 @@ pub fn is_plugin_name(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
-/// Whether `name` can name a tool.
+/// Whether `name` can name a tool, a service or a secret.
 pub(crate) fn is_tool_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+fn check_name(what: &str, name: &str) -> Result<(), String> {
+    match is_tool_name(name) {
+        true => Ok(()),
+        false => Err(format!(
+            "the {what} name `{}` is not letters, digits, `-` and `_` (at most 64)",
+            shown(name)
+        )),
+    }
+}
+
+fn check_count(what: &str, count: usize) -> Result<(), String> {
+    match count > MAX_ENTRIES {
+        true => Err(format!("{what} has {count} entries; the most is {MAX_ENTRIES}")),
+        false => Ok(()),
+    }
+}
+
+fn check_text(what: &str, text: &str) -> Result<(), String> {
+    match text.len() > MAX_TEXT_BYTES {
+        true => Err(format!("{what} is longer than {MAX_TEXT_BYTES} bytes")),
+        false => Ok(()),
+    }
+}
+
+/// As much of a name that cannot be one as a message needs.
+fn shown(name: &str) -> String {
+    name.chars().take(80).flat_map(char::escape_debug).collect()
 }
 
 fn is_false(value: &bool) -> bool {
@@ -354,5 +435,138 @@ impl PluginFile {
     pub fn read(path: &Path) -> Result<PluginFile, HostError> {
         let text = std::fs::read_to_string(path).map_err(HostError::io(path))?;
         toml::from_str(&text).map_err(|error| HostError::config(path, error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// A manifest with `change` made to it, read as a host reads it.
+    fn read(change: impl FnOnce(&mut Value)) -> Result<Manifest, String> {
+        let mut manifest = json!({
+            "name": "probe", "version": "1.0.0", "summary": "Probes",
+            "capabilities": {},
+            "tools": [tool("one", true)],
+        });
+        change(&mut manifest);
+        Manifest::from_section(manifest.to_string().as_bytes())
+    }
+
+    fn tool(name: &str, read_only: bool) -> Value {
+        json!({
+            "name": name, "description": "A tool",
+            "input-schema": { "type": "object" }, "effects": { "read-only": read_only },
+        })
+    }
+
+    /// What is wrong with a manifest that has these capabilities.
+    fn refused(capabilities: Value) -> String {
+        read(|manifest| manifest["capabilities"] = capabilities).unwrap_err()
+    }
+
+    #[test]
+    fn names_of_secrets_and_services_are_checked() {
+        assert!(read(|_| {}).is_ok());
+        let good = json!({ "services": ["llm"], "secrets": { "api_Key-1": {} } });
+        assert!(read(|manifest| manifest["capabilities"] = good).is_ok());
+        let long = "x".repeat(65);
+        for bad in ["", "a b", "a.b", "a/b", "a\n[secrets]", "é", "*", &long] {
+            let named = |what: &str| format!("the {what} name `");
+            let secrets = json!({ "secrets": { bad: {} } });
+            assert!(refused(secrets.clone()).starts_with(&named("secret")), "{bad:?}");
+            assert!(refused(json!({ "optional": secrets })).starts_with(&named("secret")));
+            assert!(refused(json!({ "services": [bad] })).starts_with(&named("service")));
+            let serves = read(|manifest| manifest["services"] = json!([bad]));
+            assert!(serves.unwrap_err().starts_with(&named("service")), "{bad:?}");
+        }
+        let endless = refused(json!({ "services": ["\n".repeat(100_000)] }));
+        assert!(endless.len() < 300 && !endless.contains('\n'), "{endless}");
+    }
+
+    #[test]
+    fn counts_and_lengths_are_bounded() {
+        let many = |n: usize, one: &dyn Fn(usize) -> Value| (0..n).map(one).collect::<Value>();
+        let secrets = |n: usize| {
+            let named = (0..n).map(|i| (format!("s{i}"), json!({})));
+            Value::Object(named.collect())
+        };
+        let lists = |n: usize| {
+            [
+                json!({ "http": many(n, &|i| json!(format!("GET https://a{i}.test/"))) }),
+                json!({ "tools": many(n, &|i| json!(format!("t{i}"))) }),
+                json!({ "services": many(n, &|i| json!(format!("s{i}"))) }),
+                json!({ "secrets": secrets(n) }),
+            ]
+        };
+        for most in lists(MAX_ENTRIES) {
+            assert!(read(|manifest| manifest["capabilities"] = most).is_ok());
+        }
+        for more in lists(MAX_ENTRIES + 1) {
+            assert!(refused(more.clone()).contains("has 257 entries; the most is 256"));
+            assert!(refused(json!({ "optional": more })).contains("`capabilities.optional."));
+        }
+        let tools = |n| many(n, &|i| tool(&format!("t{i}"), true));
+        assert!(read(|manifest| manifest["tools"] = tools(MAX_ENTRIES)).is_ok());
+        assert!(read(|manifest| manifest["tools"] = tools(MAX_ENTRIES + 1)).is_err());
+        let examples = |n| many(n, &|_| json!({ "arguments": {} }));
+        let with = |n| read(|manifest| manifest["tools"][0]["examples"] = examples(n));
+        assert!(with(MAX_ENTRIES).is_ok());
+        assert!(with(MAX_ENTRIES + 1).unwrap_err().starts_with("the examples of `one`"));
+
+        let text = |n| json!("x".repeat(n));
+        for (at, problem) in [
+            ("/summary", "the summary is longer"),
+            ("/license", "the licence is longer"),
+            ("/tools/0/title", "the title of `one` is longer"),
+            ("/tools/0/description", "the description of `one` is longer"),
+            ("/tools/0/examples/0/title", "the title of an example of `one` is longer"),
+            ("/capabilities/secrets/k/description", "the description of the secret `k` is longer"),
+        ] {
+            let with = |n| {
+                read(|manifest| {
+                    manifest["license"] = json!("");
+                    manifest["tools"][0]["title"] = json!("");
+                    manifest["tools"][0]["examples"] = json!([{ "title": "", "arguments": {} }]);
+                    manifest["capabilities"] = json!({ "secrets": { "k": { "description": "" } } });
+                    *manifest.pointer_mut(at).expect("there") = text(n);
+                })
+            };
+            assert!(with(MAX_TEXT_BYTES).is_ok(), "{at}");
+            let error = with(MAX_TEXT_BYTES + 1).unwrap_err();
+            assert!(error.starts_with(problem), "{error}");
+        }
+    }
+
+    #[test]
+    fn where_all_tools_only_read_nothing_that_writes_is_asked_for() {
+        let post = "POST https://a.test/";
+        let with = |tools: &[Value], capabilities: &Value| {
+            read(|manifest| {
+                manifest["tools"] = json!(tools);
+                manifest["capabilities"] = capabilities.clone();
+            })
+        };
+        let (reads, writes) = (tool("one", true), tool("two", false));
+        for asked in [
+            json!({ "files": "read-write" }),
+            json!({ "optional": { "files": "read-write" } }),
+            json!({ "http": [post] }),
+            json!({ "optional": { "http": ["GET https://a.test/", post] } }),
+        ] {
+            let one = with(std::slice::from_ref(&reads), &asked).unwrap_err();
+            assert!(one.starts_with("`one` says it is read-only, but"), "{one}");
+            let two = with(&[reads.clone(), tool("other", true)], &asked).unwrap_err();
+            assert!(two.starts_with("all tools say they are read-only, but"), "{two}");
+            assert!(with(&[reads.clone(), writes.clone()], &asked).is_ok(), "{asked}");
+            assert!(with(&[], &asked).is_ok(), "{asked}");
+        }
+        for asked in [
+            json!({ "files": "read", "http": ["GET,HEAD https://a.test/"] }),
+            json!({ "http": [{ "pattern": post, "reads": true }] }),
+        ] {
+            assert!(with(&[reads.clone(), tool("other", true)], &asked).is_ok(), "{asked}");
+        }
     }
 }

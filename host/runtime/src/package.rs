@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use ampoule_contract::Example;
 use serde::Deserialize;
 use serde_json::Value;
-use wasmtime::component::{Component, Linker, Val};
+use wasmtime::component::{Component, InstancePre, Linker, Val};
 use wasmtime::{Store, StoreLimits, StoreLimitsBuilder};
 
 use crate::binary::{self, Binary};
 use crate::bindings::exports::ampoule::plugin::describe;
+use crate::engine::FUEL_YIELD_INTERVAL;
 use crate::error::HostError;
 use crate::manifest::{Manifest, PluginFile, ToolManifest};
 
@@ -30,6 +32,9 @@ const DESCRIBE_FUEL: u64 = 2_000_000_000;
 
 /// Memory for `describe`.
 const DESCRIBE_MEMORY: usize = 256 << 20;
+
+/// Time for `describe`: what its fuel takes on a slow and busy machine.
+const DESCRIBE_TIME: Duration = Duration::from_secs(30);
 
 /// What a component made with an SDK says of itself.
 #[derive(Default, Deserialize)]
@@ -54,7 +59,7 @@ pub async fn pack(wasm: &[u8], folder: &Path) -> Result<Package, HostError> {
     let refused = |message: String| HostError::plugin(folder, message);
     let binary = Binary::read(wasm).map_err(refused)?;
     let description = match binary.exports("ampoule:plugin/describe") {
-        true => describe(wasm).await.map_err(refused)?,
+        true => describe(wasm, DESCRIBE_TIME).await.map_err(refused)?,
         false => Description::default(),
     };
     let manifest = merge(description, folder)?;
@@ -73,24 +78,32 @@ pub async fn pack(wasm: &[u8], folder: &Path) -> Result<Package, HostError> {
     Ok(Package { unused: unused(&manifest, &binary), wasm, manifest })
 }
 
-async fn describe(wasm: &[u8]) -> Result<Description, String> {
+async fn describe(wasm: &[u8], time: Duration) -> Result<Description, String> {
     let failed = |error: wasmtime::Error| format!("its `describe` failed: {error:#}");
     let (engine, _) = crate::engine::engine().map_err(|error| error.to_string())?;
     let component = Component::from_binary(&engine, wasm).map_err(failed)?;
     let mut linker = Linker::<StoreLimits>::new(&engine);
     linker.define_unknown_imports_as_traps(&component).map_err(failed)?;
     stand_still(&mut linker, &component).map_err(failed)?;
-    let limits = StoreLimitsBuilder::new().memory_size(DESCRIBE_MEMORY).build();
-    let mut store = Store::new(&engine, limits);
-    store.limiter(|limits| limits);
-    store.set_fuel(DESCRIBE_FUEL).map_err(failed)?;
     let pre = linker.instantiate_pre(&component).map_err(failed)?;
-    let instance = pre.instantiate_async(&mut store).await.map_err(failed)?;
-    let guest = describe::GuestIndices::new(&pre).map_err(failed)?;
-    let guest = guest.load(&mut store, &instance).map_err(failed)?;
-    let text = guest.call_describe(&mut store).await.map_err(failed)?;
+    let text = match tokio::time::timeout(time, ask(&pre)).await {
+        Ok(text) => text.map_err(failed)?,
+        Err(_) => return Err(format!("its `describe` did not end within {time:?}")),
+    };
     crate::json::check(&text).map_err(|problem| format!("its `describe` answered: {problem}"))?;
     serde_json::from_str(&text).map_err(|error| format!("its `describe` answered: {error}"))
+}
+
+/// What an instance describes itself with.
+async fn ask(pre: &InstancePre<StoreLimits>) -> wasmtime::Result<String> {
+    let limits = StoreLimitsBuilder::new().memory_size(DESCRIBE_MEMORY).build();
+    let mut store = Store::new(pre.engine(), limits);
+    store.limiter(|limits| limits);
+    store.set_fuel(DESCRIBE_FUEL)?;
+    store.fuel_async_yield_interval(Some(FUEL_YIELD_INTERVAL))?;
+    let instance = pre.instantiate_async(&mut store).await?;
+    let guest = describe::GuestIndices::new(pre)?.load(&mut store, &instance)?;
+    guest.call_describe(&mut store).await
 }
 
 /// Clocks that stand still and randomness that is zero: hash maps of some guests ask for a seed
@@ -281,4 +294,38 @@ fn unused(manifest: &Manifest, binary: &Binary) -> Vec<String> {
     .filter(|(_, declared, used)| *declared && !used)
     .map(|(name, ..)| name.to_owned())
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A component whose `describe` does `body`; at 0 there is the text `{}`.
+    fn component(body: &str) -> Vec<u8> {
+        let text = format!(
+            r#"(component
+                (core module $m
+                    (memory (export "memory") 1)
+                    (data (i32.const 0) "\10\00\00\00\02\00\00\00")
+                    (data (i32.const 16) "{{}}")
+                    (func (export "describe") (result i32) {body}))
+                (core instance $i (instantiate $m))
+                (func $describe (result string)
+                    (canon lift (core func $i "describe") (memory $i "memory")))
+                (instance $e (export "describe" (func $describe)))
+                (export "ampoule:plugin/describe@1.0.0" (instance $e)))"#
+        );
+        wat::parse_str(text).expect("a component")
+    }
+
+    #[tokio::test]
+    async fn describe_is_run_under_limits_of_which_time_is_one() {
+        let answers = describe(&component("(i32.const 0)"), DESCRIBE_TIME).await;
+        assert!(answers.is_ok_and(|description| description.tools.is_empty()));
+        let error = describe(&component("(unreachable)"), DESCRIBE_TIME).await.err();
+        assert!(error.is_some_and(|error| error.starts_with("its `describe` failed")));
+        let endless = component("(loop $again (br $again)) (unreachable)");
+        let error = describe(&endless, Duration::from_millis(20)).await.err();
+        assert_eq!(error.as_deref(), Some("its `describe` did not end within 20ms"));
+    }
 }

@@ -83,7 +83,7 @@ impl Plugin {
             exports: known.exports.into_iter().collect(),
         };
         if let Some(manifest) = &known.manifest {
-            // Again, where it comes from the index.
+            // Again: what the index knows may come from a host that checked less.
             manifest.check().map_err(refused)?;
             binary::check_imports(manifest, &binary).map_err(refused)?;
             check_exports(manifest, &binary).map_err(refused)?;

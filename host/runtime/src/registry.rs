@@ -11,7 +11,7 @@ use crate::cache::{INDEX, Index};
 use crate::config::{BindingConfig, Config};
 use crate::error::HostError;
 use crate::grants::Grants;
-use crate::manifest::{Manifest, Requests, ToolManifest, limits_over};
+use crate::manifest::{Manifest, Requests, ToolManifest};
 use crate::plugin::{Compiler, Plugin};
 use crate::schema::Schema;
 
@@ -58,6 +58,57 @@ pub(crate) enum EntryPoint {
     Function(usize),
 }
 
+/// The plugins on the search path by their names.
+///
+/// A name stands for grants and secrets, and whoever can put a file on the path chooses what it
+/// calls itself. So a name that several files claim is none of theirs.
+#[derive(Default)]
+struct Found(BTreeMap<String, Vec<Arc<Plugin>>>);
+
+impl Found {
+    /// Adds a plugin; the same file in another place is no other plugin.
+    fn add(&mut self, plugin: Plugin) {
+        let name = match &plugin.manifest {
+            Some(manifest) => manifest.name.clone(),
+            None => plugin.path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        };
+        let plugins = self.0.entry(name).or_default();
+        if plugins.iter().all(|known| known.digest != plugin.digest) {
+            plugins.push(Arc::new(plugin));
+        }
+    }
+
+    /// The one plugin of a name, for a binding.
+    ///
+    /// # Errors
+    /// There is none, or there are several.
+    fn plugin(&self, name: &str, binding: &str) -> Result<&Arc<Plugin>, String> {
+        match self.0.get(name).map(Vec::as_slice) {
+            None => Err(format!("there is no plugin `{name}` on the search path")),
+            Some([plugin]) => Ok(plugin),
+            Some(several) => Err(several_called(name, several, binding)),
+        }
+    }
+}
+
+/// How many files of one name a message lists.
+const LISTED_FILES: usize = 8;
+
+/// That a name has several plugins, and what to do.
+fn several_called(name: &str, plugins: &[Arc<Plugin>], binding: &str) -> String {
+    let listed = plugins.iter().take(LISTED_FILES).map(|plugin| plugin.path.display().to_string());
+    let mut files: Vec<_> = listed.collect();
+    if plugins.len() > LISTED_FILES {
+        files.push(format!("{} more", plugins.len() - LISTED_FILES));
+    }
+    format!(
+        "different files are all called `{name}`, so none of them is bound by that name: {}; \
+         remove all but one, or bind the one that is meant by its path:\n\
+         [bindings.{binding}]\nplugin = \"PATH\"",
+        files.join(", ")
+    )
+}
+
 impl Registry {
     /// Reads every plugin on the search path and binds it as the configuration says.
     ///
@@ -71,30 +122,22 @@ impl Registry {
         let mut index: Index =
             compiler.cache.as_ref().map(|cache| cache.table(INDEX)).unwrap_or_default();
         let mut registry = Registry::default();
-        let mut plugins = BTreeMap::new();
+        let mut found = Found::default();
         for path in registry.search(&config.plugins) {
             match Plugin::read(&path, &mut index) {
-                Ok(plugin) => {
-                    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-                    let name = plugin.manifest.as_ref().map_or(stem, |m| m.name.clone());
-                    plugins.entry(name).or_insert_with(|| Arc::new(plugin));
-                }
+                Ok(plugin) => found.add(plugin),
                 Err(error) => registry.refused.push(error),
             }
         }
         for (name, binding) in &config.bindings {
-            let wanted = binding.plugin.as_deref().unwrap_or(name);
-            let plugin = match plugins.get(wanted) {
-                Some(plugin) => Ok(plugin.clone()),
-                None if binding.plugin.is_some() && wanted.contains(['/', '.']) => {
-                    Plugin::read(Path::new(wanted), &mut index).map(Arc::new)
+            let plugin = match binding.plugin.as_deref() {
+                // A path means that file, whatever others call themselves.
+                Some(path) if path.contains(['/', '.']) => {
+                    Plugin::read(Path::new(path), &mut index).map(Arc::new)
                 }
-                None => {
-                    let message = format!(
-                        "[bindings.{name}]: there is no plugin `{wanted}` on the search path"
-                    );
-                    Err(HostError::config("ampoule.toml", message))
-                }
+                wanted => found.plugin(wanted.unwrap_or(name), name).cloned().map_err(|problem| {
+                    HostError::config("ampoule.toml", format!("[bindings.{name}]: {problem}"))
+                }),
             };
             let bound = match plugin {
                 Ok(plugin) => registry.bind(name, plugin, config, binding, compiler).await,
@@ -104,22 +147,26 @@ impl Registry {
                 registry.refused.push(error);
             }
         }
-        for (name, plugin) in plugins {
-            if registry.bindings.contains_key(&name) || config.bindings.contains_key(&name) {
+        for (name, plugins) in &found.0 {
+            if config.bindings.contains_key(name) {
                 continue;
             }
-            let bound = match plugin.manifest {
-                Some(_) => {
+            let bound = match &plugins[..] {
+                [plugin] if plugin.manifest.is_some() => {
                     let nothing = BindingConfig::default();
-                    registry.bind(&name, plugin, config, &nothing, compiler).await
+                    registry.bind(name, plugin.clone(), config, &nothing, compiler).await
                 }
-                None => {
+                [plugin] => {
                     let message = format!(
                         "it has no manifest; bind it in ampoule.toml to use it:\n\
                          [bindings.{name}]\nplugin = {:?}",
                         plugin.path.to_string_lossy()
                     );
                     Err(HostError::plugin(&plugin.path, message))
+                }
+                several => {
+                    let message = several_called(name, several, name);
+                    Err(HostError::plugin(&several[0].path, message))
                 }
             };
             if let Err(error) = bound {
@@ -266,4 +313,100 @@ async fn reflected(
             (manifest, EntryPoint::Function(at))
         })
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes a plugin that does nothing; each `version` has another digest.
+    fn place(folder: &tempfile::TempDir, file: &str, name: &str, version: &str) {
+        let manifest =
+            Manifest { name: name.into(), version: version.into(), ..Manifest::default() };
+        let component = wasm_encoder::Component::new().finish();
+        let wasm = crate::binary::with_manifest(&component, &manifest).expect("packed");
+        std::fs::write(folder.path().join(file), wasm).expect("written");
+    }
+
+    /// The registry of the plugins in a folder, for which `DIR` stands.
+    async fn load(folder: &tempfile::TempDir, bindings: &str) -> Registry {
+        let folder = folder.path().display().to_string();
+        let bindings = bindings.replace("DIR", &folder);
+        let config = Config::parse(&format!("plugins = ['{folder}']\n{bindings}")).expect("valid");
+        Registry::load(&config, &Compiler::uncached()).await.expect("loaded")
+    }
+
+    /// The bindings, each with the version of its plugin.
+    fn bound(registry: &Registry) -> Vec<(&str, &str)> {
+        let bindings = registry.bindings.iter().filter_map(|(name, binding)| {
+            let manifest = binding.plugin.manifest.as_ref()?;
+            Some((name.as_str(), manifest.version.as_str()))
+        });
+        bindings.collect()
+    }
+
+    #[tokio::test]
+    async fn a_name_that_two_files_claim_is_neithers() {
+        let folder = tempfile::tempdir().expect("a folder");
+        place(&folder, "a.wasm", "openai", "6.6.6");
+        place(&folder, "openai.wasm", "openai", "1.0.0");
+        place(&folder, "other.wasm", "other", "2.0.0");
+        for (bindings, expected, refused) in [
+            ("", &[("other", "2.0.0")][..], &["plugin "][..]),
+            ("[bindings.openai]", &[("other", "2.0.0")], &["ampoule.toml: [bindings.openai]: "]),
+            (
+                "[bindings.groq]\nplugin = 'openai'",
+                &[("other", "2.0.0")],
+                &["ampoule.toml: [bindings.groq]: ", "plugin "],
+            ),
+            (
+                "[bindings.openai]\nplugin = 'DIR/openai.wasm'",
+                &[("openai", "1.0.0"), ("other", "2.0.0")],
+                &[],
+            ),
+            (
+                "[bindings.mine]\nplugin = 'DIR/openai.wasm'",
+                &[("mine", "1.0.0"), ("other", "2.0.0")],
+                &["plugin "],
+            ),
+        ] {
+            let registry = load(&folder, bindings).await;
+            assert_eq!(bound(&registry), expected, "{bindings}");
+            let messages: Vec<_> = registry.refused.iter().map(ToString::to_string).collect();
+            assert_eq!(messages.len(), refused.len(), "{bindings}: {messages:?}");
+            for (message, begins) in messages.iter().zip(refused) {
+                assert!(message.starts_with(begins), "{message}");
+                for part in ["/a.wasm", "/openai.wasm", "[bindings.", "plugin = \"PATH\""] {
+                    assert!(message.contains(part), "{message}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_same_file_twice_is_one_plugin() {
+        let folder = tempfile::tempdir().expect("a folder");
+        place(&folder, "a.wasm", "openai", "1.0.0");
+        place(&folder, "openai.wasm", "openai", "1.0.0");
+        let registry = load(&folder, "[bindings.groq]\nplugin = 'openai'").await;
+        assert_eq!(bound(&registry), [("groq", "1.0.0"), ("openai", "1.0.0")]);
+        assert!(registry.refused.is_empty(), "{:?}", registry.refused);
+    }
+
+    #[tokio::test]
+    async fn a_file_without_a_manifest_takes_no_name_from_one_that_has_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        place(&folder, "real.wasm", "openai", "1.0.0");
+        let component = wasm_encoder::Component::new().finish();
+        for file in ["openai.wasm", "real.wasm.wasm"] {
+            std::fs::write(folder.path().join(file), &component).expect("written");
+        }
+        let registry = load(&folder, "[bindings.openai]").await;
+        assert!(registry.bindings.is_empty());
+        // What reads like a path is one, and no name of a file that is called like it.
+        let registry = load(&folder, "[bindings.mine]\nplugin = 'real.wasm'").await;
+        assert!(!registry.bindings.contains_key("mine"));
+        let registry = load(&folder, "[bindings.openai]\nplugin = 'DIR/real.wasm'").await;
+        assert_eq!(bound(&registry), [("openai", "1.0.0")]);
+    }
 }

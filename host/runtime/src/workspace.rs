@@ -399,7 +399,7 @@ fn read_file(dir: &Dir, path: &str, offset: u64, length: u64) -> Result<Vec<u8>>
     {
         use cap_std::fs::OpenOptionsExt;
         // Opening a named pipe must not wait for its other end.
-        options.custom_flags(libc_nonblock());
+        options.custom_flags(crate::files::NONBLOCK);
     }
     let mut file = dir.open_with(path, &options).map_err(failed)?;
     if !file.metadata().map_err(failed)?.is_file() {
@@ -409,12 +409,6 @@ fn read_file(dir: &Dir, path: &str, offset: u64, length: u64) -> Result<Vec<u8>>
     let mut data = Vec::new();
     file.take(length).read_to_end(&mut data).map_err(failed)?;
     Ok(data)
-}
-
-/// `O_NONBLOCK`, whose number differs between systems.
-#[cfg(unix)]
-const fn libc_nonblock() -> i32 {
-    if cfg!(any(target_os = "linux", target_os = "android")) { 0o4000 } else { 0x4 }
 }
 
 fn read_directory(dir: &Dir, path: &str) -> Result<BTreeMap<String, Entry>> {
