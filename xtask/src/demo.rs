@@ -87,6 +87,9 @@ fn configuration(origin: &str) -> String {
         r#"# Made by `cargo xtask demo`.
 plugins = ["../plugins"]
 
+[run]
+model-tokens = "4M"
+
 [bindings.files]
 grant.files = "read-write"
 
