@@ -1,6 +1,6 @@
 //! Each limit, and the guest that meets it (invariant 7).
 
-use ampoule::{Call, End, Host, Meter, Outcome};
+use ampoule::{Account, Call, End, Host, Limits, Meter, Outcome};
 use ampoule_tests::{guest, host};
 use serde_json::json;
 
@@ -40,6 +40,8 @@ const TABLE: &[(&str, &str, Expected)] = &[
     ("file-flood", "{}", Limit(Meter::FileBytes)),
     ("tool-loop", "{}", Failed("limit")),
     ("tool-flood", "{}", Limit(Meter::ToolCalls)),
+    ("start-flood", "{}", Failed("rate-limited")),
+    ("blob-blocks", "{}", Limit(Meter::OutputBytes)),
     ("trap", "{}", Trap("unreachable")),
     ("panic", "{}", Trap("unreachable")),
     ("not-json", "{}", BadOutput),
@@ -157,7 +159,7 @@ async fn tables_are_bounded() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_additive_or_bounding_meter_has_a_guest() {
-    // Met elsewhere: arguments in `calls`, HTTP in `egress`, tokens in `models`.
+    // Met elsewhere: arguments in `calls`, HTTP and tokens in `meters`, the others below.
     let elsewhere = [
         Meter::ArgumentBytes,
         Meter::TableElements,
@@ -204,4 +206,33 @@ async fn a_failed_call_leaves_no_write_behind() {
     let outcome = host.call(call).await;
     assert!(matches!(outcome.end, End::Value(_)), "{:?}", outcome.end);
     assert!(folder.path().join("left-behind.txt").exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_guest_leaves_under_way_ends_with_it() {
+    let host = host(CONFIG).await;
+    let run = Account::root(Limits::UNLIMITED);
+    let call = Call::new("hostile/start-and-leave", "{}").budget(run.clone());
+    let outcome = host.call(call).await;
+    assert_eq!(outcome.end, End::Value(ampoule::Output::value(json!(null))));
+    let receipt = &outcome.receipt;
+    let ends: Vec<_> = receipt.children.iter().map(|child| child.end).collect();
+    assert_eq!(ends.len(), 2);
+    // The first may have come to its end; nobody waited for the second.
+    assert!(["value", "cancelled"].contains(&ends[0]) && ends[1] == "cancelled", "{ends:?}");
+    // What they did not use is given back before the receipt is written.
+    assert_eq!(run.used(Meter::Fuel), receipt.used.get(Meter::Fuel));
+    assert!(receipt.used.get(Meter::Fuel) < 50_000_000, "{}", receipt.used.get(Meter::Fuel));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_that_are_none_are_not_repeated() {
+    let outcome = run(&host(CONFIG).await, "long-names", "{}").await;
+    assert!(matches!(outcome.end, End::Value(_)), "{:?}", outcome.end);
+    let receipt = outcome.receipt;
+    assert_eq!(
+        (receipt.denials.len() as u64 + receipt.denials_left_out, receipt.denials[0].gate),
+        (40, "name")
+    );
+    assert!(serde_json::to_string(&receipt).unwrap().len() < 20_000);
 }

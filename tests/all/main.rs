@@ -8,5 +8,6 @@ mod command;
 mod foreign;
 mod hostile;
 mod isolation;
+mod meters;
 mod models;
 mod plugins;

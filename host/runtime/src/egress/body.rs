@@ -1,9 +1,13 @@
 //! Bodies in both directions, counted as they pass.
 
+mod gunzip;
+
 use std::fmt;
+use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use ampoule_contract::{Account, Breach, Meter, ToolError};
 use bytes::Bytes;
@@ -13,8 +17,20 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+pub(super) use self::gunzip::Gunzip;
 use super::EgressError;
 use super::error::timeout;
+
+/// The most bytes of a body that are handed on at once.
+const PIECE: usize = 16 << 10;
+
+/// How often in a row a body is asked for more where nothing comes of what it has. After that
+/// the deadline and other tasks have their turn: a fast server could keep this one busy for ever.
+const TURNS: usize = 32;
+
+/// How long after the deadline of its request a request body ends: later than the wait for the
+/// answer, whose error says more.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Any error, as bodies carry it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -66,7 +82,7 @@ pub enum RequestBody {
     Stream {
         /// The frames.
         body: UnsyncBoxBody<Bytes, BoxError>,
-        /// Its length in bytes, where it is known beforehand.
+        /// Its length in bytes, where it is known beforehand; with any other length it fails.
         length: Option<u64>,
     },
 }
@@ -81,26 +97,116 @@ impl fmt::Debug for RequestBody {
     }
 }
 
-/// A streamed request body whose bytes are charged before they are sent.
-pub(super) struct ChargedBody {
+/// A request body on its way.
+///
+/// It is as long as it was declared, or fails: what lies beyond would be the beginning of a
+/// second request to a careless server. And it fails after the deadline, so that a connection
+/// whose answer came early does not wait for the rest for ever.
+pub(super) struct SentBody {
     // A mutex only because the client asks for `Sync`; it is never locked.
-    body: Mutex<UnsyncBoxBody<Bytes, BoxError>>,
-    length: Option<u64>,
-    charge: Arc<dyn Charge>,
+    source: Mutex<Source>,
+    /// How many bytes are still to come, where that is known.
+    left: Option<u64>,
+    /// To charge each piece to before it is sent; `None` where that is done.
+    charge: Option<Arc<dyn Charge>>,
+    deadline: Pin<Box<Sleep>>,
 }
 
-impl ChargedBody {
-    pub(super) fn new(
+/// Where the bytes come from.
+enum Source {
+    /// In pieces, so that the connection holds few of them and often comes for more.
+    Bytes(Bytes),
+    Stream(UnsyncBoxBody<Bytes, BoxError>),
+    Over,
+}
+
+impl SentBody {
+    /// All of a body, charged already.
+    pub(super) fn bytes(bytes: Bytes, deadline: Instant) -> SentBody {
+        let length = bytes.len() as u64;
+        SentBody::new(Source::Bytes(bytes), Some(length), None, deadline)
+    }
+
+    /// A body that is made while it is sent, charged as it goes.
+    pub(super) fn stream(
         body: UnsyncBoxBody<Bytes, BoxError>,
         length: Option<u64>,
         charge: Arc<dyn Charge>,
-    ) -> ChargedBody {
+        deadline: Instant,
+    ) -> SentBody {
         let length = length.or(body.size_hint().exact());
-        ChargedBody { body: Mutex::new(body), length, charge }
+        SentBody::new(Source::Stream(body), length, Some(charge), deadline)
+    }
+
+    fn new(
+        source: Source,
+        left: Option<u64>,
+        charge: Option<Arc<dyn Charge>>,
+        deadline: Instant,
+    ) -> SentBody {
+        let deadline = Box::pin(sleep_until(deadline + GRACE));
+        SentBody { source: Mutex::new(source), left, charge, deadline }
+    }
+
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BoxError>> {
+        if self.deadline.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::Error::from(io::ErrorKind::TimedOut).into()));
+        }
+        let source = self.source.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let Some(data) = ready!(source.poll_next(cx))? else {
+            return Poll::Ready(match self.left {
+                None | Some(0) => Ok(None),
+                Some(_) => Err(wrong_length("shorter")),
+            });
+        };
+        if let Some(left) = self.left {
+            let left = left.checked_sub(data.len() as u64);
+            let left = left.ok_or_else(|| wrong_length("longer"))?;
+            self.left = Some(left);
+            // Over HTTP/1.1 nobody comes for more after the last byte; what is there already
+            // beyond it is found now.
+            if left == 0
+                && let Poll::Ready(beyond) = source.poll_next(cx)
+                && beyond?.is_some_and(|bytes| !bytes.is_empty())
+            {
+                return Poll::Ready(Err(wrong_length("longer")));
+            }
+        }
+        if let Some(charge) = &self.charge {
+            charge.sent(data.len() as u64)?;
+        }
+        Poll::Ready(Ok(Some(data)))
     }
 }
 
-impl Body for ChargedBody {
+impl Source {
+    /// The next bytes; `None` at the end, however often it is asked.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BoxError>> {
+        let next = match self {
+            Source::Bytes(bytes) => {
+                Ok((!bytes.is_empty()).then(|| bytes.split_to(bytes.len().min(PIECE))))
+            }
+            Source::Stream(body) => match ready!(Pin::new(body).poll_frame(cx)) {
+                None => Ok(None),
+                Some(Err(error)) => Err(error),
+                // Trailers are the end.
+                Some(Ok(frame)) => Ok(frame.into_data().ok()),
+            },
+            Source::Over => Ok(None),
+        };
+        if !matches!(next, Ok(Some(_))) {
+            *self = Source::Over;
+        }
+        Poll::Ready(next)
+    }
+}
+
+fn wrong_length(than: &str) -> BoxError {
+    let message = format!("the body is {than} than its declared length");
+    ToolError::new("bad-arguments", message).into()
+}
+
+impl Body for SentBody {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -108,24 +214,16 @@ impl Body for ChargedBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = self.get_mut();
-        let body = this.body.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let data = match ready!(Pin::new(body).poll_frame(cx)) {
-            None => return Poll::Ready(None),
-            Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-            Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) => data,
-                Err(_trailers) => return Poll::Ready(None),
-            },
-        };
-        Poll::Ready(Some(match this.charge.sent(data.len() as u64) {
-            Ok(()) => Ok(Frame::data(data)),
-            Err(breach) => Err(breach.into()),
-        }))
+        let data = ready!(self.get_mut().poll_data(cx));
+        Poll::Ready(data.map(|data| data.map(Frame::data)).transpose())
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == Some(0)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 
@@ -184,6 +282,17 @@ impl ResponseBody {
         self.truncated = true;
         self.end(None)
     }
+
+    /// Nothing has come: waits, unless the deadline has.
+    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, ToolError>>> {
+        ready!(self.deadline.as_mut().poll(cx));
+        // With all taken that may be taken, only the end was waited for.
+        if self.left == 0 {
+            return self.cut();
+        }
+        let error = timeout(&self.origin);
+        self.end(Some(Err(error)))
+    }
 }
 
 impl Stream for ResponseBody {
@@ -191,18 +300,10 @@ impl Stream for ResponseBody {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        loop {
+        for _ in 0..TURNS {
             let Some(stream) = &mut this.stream else { return Poll::Ready(None) };
             let mut chunk = match stream.poll_next_unpin(cx) {
-                Poll::Pending => {
-                    ready!(this.deadline.as_mut().poll(cx));
-                    // With all taken that may be taken, only the end was waited for.
-                    if this.left == 0 {
-                        return this.cut();
-                    }
-                    let error = timeout(&this.origin);
-                    return this.end(Some(Err(error)));
-                }
+                Poll::Pending => return this.poll_wait(cx),
                 Poll::Ready(None) => return this.end(None),
                 Poll::Ready(Some(Err(_))) if this.left == 0 => return this.cut(),
                 Poll::Ready(Some(Err(error))) => {
@@ -232,6 +333,8 @@ impl Stream for ResponseBody {
             }
             return Poll::Ready(Some(Ok(chunk)));
         }
+        cx.waker().wake_by_ref();
+        this.poll_wait(cx)
     }
 }
 

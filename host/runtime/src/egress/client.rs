@@ -1,37 +1,47 @@
 //! The client: one request from its judgement to its answer, redirects in between.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use ampoule_contract::{Denial, ToolError};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body::Body;
 use indexmap::IndexMap;
 use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
-use super::body::{Charge, ChargedBody, RequestBody, ResponseBody};
+use super::body::{Charge, Gunzip, RequestBody, ResponseBody, SentBody};
 use super::credential::{Credential, Inject, redact, redact_headers, redact_text};
 use super::error::{EgressError, timeout, transport};
 use super::headers;
 use super::policy::{Policy, PolicyDigest};
 use super::request::{EgressLimits, EgressRequest, EgressResponse};
-use super::resolve::{Judged, Resolve, SystemResolver};
+use super::resolve::{Judged, MAX_LOOKUPS_PER_POLICY, Resolve, SystemResolver};
 use super::tls;
 use super::url::CheckedUrl;
 
 /// How many clients are kept, each with its idle connections.
-const MAX_CLIENTS: usize = 64;
+const MAX_CLIENTS: usize = 128;
 
 /// How long a connection stays open unused.
 const IDLE: Duration = Duration::from_secs(20);
 
 /// How many unused connections to one host a client keeps.
 const MAX_IDLE_PER_HOST: usize = 4;
+
+/// The longest that finding, connecting and greeting a server may take. Requests have their own
+/// limits; this ends the connections that nobody waits for any more.
+const CONNECT: Duration = Duration::from_secs(30);
+
+/// How long a server may leave what was sent unread before its connection is closed.
+#[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+const STALLED: Duration = Duration::from_secs(30);
 
 /// The most header fields of an answer that are parsed; [`EgressLimits`] may allow fewer.
 const MAX_PARSED_HEADERS: usize = 256;
@@ -45,6 +55,9 @@ const MAX_PARSED_HEADER_BYTES: u32 = 256 * 1024;
 /// connection that another policy judged. They are kept alive only to hosts that the operator
 /// names; to hosts that are only matched (`**`, `*.example.com`) each request makes its own,
 /// so that a guest that visits a thousand names leaves no thousand sockets behind.
+///
+/// Requests with a body go over HTTP/1.1. Over HTTP/2 a server could answer one early and never
+/// make room for its body, and the HTTP library would keep body and connection for ever.
 #[derive(Clone)]
 pub struct Egress(Arc<Shared>);
 
@@ -53,14 +66,22 @@ struct Shared {
     roots: Vec<CertificateDer<'static>>,
     /// Made at the first request: reading the platform's certificates takes milliseconds.
     tls: OnceLock<ClientConfig>,
+    clients: Mutex<Clients>,
+}
+
+#[derive(Default)]
+struct Clients {
     /// The one used last at the end.
-    clients: Mutex<IndexMap<ClientKey, reqwest::Client>>,
+    kept: IndexMap<ClientKey, reqwest::Client>,
+    /// The look-ups of each policy, for all its clients and beyond them while one goes on.
+    lookups: HashMap<PolicyDigest, Weak<Semaphore>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct ClientKey {
     policy: PolicyDigest,
     keep_alive: bool,
+    has_body: bool,
 }
 
 /// One request on the way: the first, or what a redirect made of it.
@@ -158,22 +179,24 @@ impl Egress {
         for credential in credentials.iter().filter(|credential| credential.goes_to(&hop.url)) {
             credential.attach(&mut url, &mut headers)?;
         }
+        headers.entry(header::ACCEPT_ENCODING).or_insert(HeaderValue::from_static("gzip"));
         charge.request()?;
-        let mut request = reqwest::Request::new(hop.method.clone(), url);
-        *request.headers_mut() = headers;
-        *request.body_mut() = match hop.take_body() {
+        let body = match hop.take_body() {
             RequestBody::Empty => None,
             RequestBody::Bytes(bytes) => {
                 charge.sent(bytes.len() as u64)?;
-                Some(bytes.into())
+                Some(SentBody::bytes(bytes, deadline))
             }
             // Else a `GET` from WASI would announce a body that never comes.
-            RequestBody::Stream { body, .. } if body.is_end_stream() => None,
+            RequestBody::Stream { body, length: None | Some(0) } if body.is_end_stream() => None,
             RequestBody::Stream { body, length } => {
-                Some(reqwest::Body::wrap(ChargedBody::new(body, length, charge.clone())))
+                Some(SentBody::stream(body, length, charge.clone(), deadline))
             }
         };
-        let client = self.client(policy, policy.names_host(&hop.url))?;
+        let client = self.client(policy, policy.names_host(&hop.url), body.is_some())?;
+        let mut request = reqwest::Request::new(hop.method.clone(), url);
+        *request.headers_mut() = headers;
+        *request.body_mut() = body.map(reqwest::Body::wrap);
         let until = deadline.min(after(limits.time_to_headers));
         let origin = hop.url.origin();
         let mut answer = timeout_at(until, client.execute(request))
@@ -196,30 +219,46 @@ impl Egress {
     }
 
     /// The client of a policy, made where there is none.
-    fn client(&self, policy: &Policy, keep_alive: bool) -> Result<reqwest::Client, EgressError> {
-        let key = ClientKey { policy: policy.digest(), keep_alive };
+    fn client(
+        &self,
+        policy: &Policy,
+        keep_alive: bool,
+        has_body: bool,
+    ) -> Result<reqwest::Client, EgressError> {
+        let key = ClientKey { policy: policy.digest(), keep_alive, has_body };
         let mut clients = self.0.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let client = match clients.shift_remove(&key) {
+        let client = match clients.kept.shift_remove(&key) {
             Some(client) => client,
-            None => self.build(policy, keep_alive).map_err(|error| ToolError {
-                log: Some(error.without_url().to_string()),
-                ..ToolError::new("internal", "the HTTP client could not be made")
-            })?,
+            None => {
+                let lookups = clients.lookups_of(key.policy);
+                self.build(policy, lookups, key).map_err(|error| ToolError {
+                    log: Some(error.without_url().to_string()),
+                    ..ToolError::new("internal", "the HTTP client could not be made")
+                })?
+            }
         };
-        if clients.len() >= MAX_CLIENTS {
-            clients.shift_remove_index(0);
+        if clients.kept.len() >= MAX_CLIENTS {
+            clients.kept.shift_remove_index(0);
         }
-        clients.insert(key, client.clone());
+        clients.kept.insert(key, client.clone());
         Ok(client)
     }
 
-    fn build(&self, policy: &Policy, keep_alive: bool) -> reqwest::Result<reqwest::Client> {
+    fn build(
+        &self,
+        policy: &Policy,
+        lookups: Arc<Semaphore>,
+        key: ClientKey,
+    ) -> reqwest::Result<reqwest::Client> {
         let Shared { resolver, roots, tls, .. } = &*self.0;
-        let resolver = Judged { resolver: resolver.clone(), policy: policy.clone() };
+        let resolver = Judged { resolver: resolver.clone(), policy: policy.clone(), lookups };
         let tls = tls.get_or_init(|| tls::config(roots));
-        reqwest::Client::builder()
+        let builder = reqwest::Client::builder()
             .dns_resolver(resolver)
-            .tls_backend_preconfigured(tls::separate(tls))
+            .tls_backend_preconfigured(tls::separate(tls, key.has_body))
+            .connect_timeout(CONNECT)
+            // `Gunzip` does it, and counts what goes in.
+            .no_gzip()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             // A request is counted before it goes out; none may go out a second time uncounted.
@@ -227,10 +266,25 @@ impl Egress {
             .referer(false)
             .user_agent(concat!("ampoule/", env!("CARGO_PKG_VERSION")))
             .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(if keep_alive { MAX_IDLE_PER_HOST } else { 0 })
+            .pool_max_idle_per_host(if key.keep_alive { MAX_IDLE_PER_HOST } else { 0 })
             .http1_max_headers(MAX_PARSED_HEADERS)
-            .http2_max_header_list_size(MAX_PARSED_HEADER_BYTES)
-            .build()
+            .http2_max_header_list_size(MAX_PARSED_HEADER_BYTES);
+        let builder = if key.has_body { builder.http1_only() } else { builder };
+        #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+        let builder = builder.tcp_user_timeout(STALLED);
+        builder.build()
+    }
+}
+
+impl Clients {
+    fn lookups_of(&mut self, policy: PolicyDigest) -> Arc<Semaphore> {
+        self.lookups.retain(|_, lookups| lookups.strong_count() > 0);
+        let known = self.lookups.entry(policy).or_default();
+        known.upgrade().unwrap_or_else(|| {
+            let lookups = Arc::new(Semaphore::new(MAX_LOOKUPS_PER_POLICY));
+            *known = Arc::downgrade(&lookups);
+            lookups
+        })
     }
 }
 
@@ -295,7 +349,10 @@ impl Errand<'_> {
         let status = answer.status();
         let mut headers = std::mem::take(answer.headers_mut());
         redact_headers(&mut headers, self.credentials);
-        let stream = answer.bytes_stream().map_err(failed).boxed();
+        let mut stream = answer.bytes_stream().map_err(failed).boxed();
+        if headers::take_gzip(&mut headers) {
+            stream = Gunzip::new(stream, origin.clone()).boxed();
+        }
         EgressResponse {
             status,
             url: redact_text(hop.url.to_string(), self.credentials),

@@ -226,12 +226,12 @@ impl Credential {
     /// The texts by which the other side could give the secret back.
     fn forms(&self) -> Vec<Zeroizing<String>> {
         let value = self.value.expose();
-        let form: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
-        let mut forms = vec![
-            Zeroizing::new(value.to_owned()),
-            Zeroizing::new(form),
-            Zeroizing::new(utf8_percent_encode(value, NON_ALPHANUMERIC).to_string()),
-        ];
+        let form = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
+        let form = Zeroizing::<String>::new(form);
+        let percent = Zeroizing::new(utf8_percent_encode(value, NON_ALPHANUMERIC).to_string());
+        let (form_lower, percent_lower) = (lower_hex(&form), lower_hex(&percent));
+        let value = Zeroizing::new(value.to_owned());
+        let mut forms = vec![value, form, percent, form_lower, percent_lower];
         if let Inject::Basic { username } = &self.inject {
             let header = self.basic(username);
             forms.push(Zeroizing::new(header.trim_start_matches("Basic ").to_owned()));
@@ -239,6 +239,17 @@ impl Credential {
         forms.retain(|form| form.len() >= MIN_REDACTED);
         forms
     }
+}
+
+/// What an encoder has percent-encoded, with the digits in lower case and all else as it is.
+fn lower_hex(encoded: &str) -> Zeroizing<String> {
+    let mut lower = Zeroizing::new(String::with_capacity(encoded.len()));
+    let mut digits = 0_u8;
+    for c in encoded.chars() {
+        lower.push(if digits > 0 { c.to_ascii_lowercase() } else { c });
+        digits = if c == '%' { 2 } else { digits.saturating_sub(1) };
+    }
+    lower
 }
 
 /// `bytes` with every form of every secret in it replaced; `None` where there was none.
@@ -335,6 +346,7 @@ mod tests {
         for text in [
             "see s3cr/et+value here",
             "see s3cr%2Fet%2Bvalue here",
+            "see s3cr%2fet%2bvalue here",
             "see YWRhOnMzY3IvZXQrdmFsdWU= here",
         ] {
             assert_eq!(redact_text(text.into(), &credentials), "see [redacted] here");
@@ -342,6 +354,16 @@ mod tests {
         let twice = redact_text("s3cr/et+values3cr/et+value".into(), &credentials);
         assert_eq!(twice, "[redacted][redacted]");
         assert_eq!(redact(b"nothing", &credentials), None);
+    }
+
+    #[test]
+    fn only_the_digits_of_escapes_are_lowered() {
+        let mut credential = credential(header("authorization", ""));
+        credential.value = SecretValue::new("AB/C é*-");
+        for text in ["AB%2fC+%c3%a9*-", "AB%2fC%20%c3%a9%2a%2d", "AB%2FC%20%C3%A9%2A%2D"] {
+            assert_eq!(redact_text(text.into(), std::slice::from_ref(&credential)), "[redacted]");
+        }
+        assert_eq!(redact(b"ab%2fc+%c3%a9*-", &[credential]), None);
     }
 
     #[test]

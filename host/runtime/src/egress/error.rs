@@ -38,6 +38,10 @@ pub(super) fn transport(
         if let Some(breach) = cause.downcast_ref::<Breach>() {
             return breach.clone().into();
         }
+        // What is wrong with the body that was to be sent.
+        if let Some(error) = cause.downcast_ref::<ToolError>() {
+            return error.clone().into();
+        }
     }
     let found = |is: fn(&(dyn Error + 'static)) -> bool| causes(error).any(is);
     let too_large = |cause: &(dyn Error + 'static)| {
@@ -59,8 +63,6 @@ pub(super) fn transport(
         ("unavailable", false, format!("the certificate of {origin} is not valid or not trusted"))
     } else if error.is_connect() {
         ("unavailable", true, format!("{origin} could not be reached"))
-    } else if error.is_decode() && !found(|cause| cause.is::<hyper::Error>()) {
-        ("invalid-data", false, format!("the compressed answer of {origin} is damaged"))
     } else if error.is_body() || error.is_decode() {
         ("unavailable", true, format!("the answer of {origin} broke off"))
     } else {

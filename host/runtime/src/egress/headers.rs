@@ -20,6 +20,29 @@ const HOST_OWNED: &[&str] = &[
     "upgrade",
 ];
 
+/// Fields by which servers and the frameworks behind them let a proxy say that a request is for
+/// another method, path or host than it seems to be: with one of them a guest would be served
+/// what its grants do not name. `X-Forwarded-*` belongs to them as a whole. Of that family
+/// `-For` (and `X-Real-IP`) chooses nothing, but servers that trust the host's address would take
+/// the guest for whomever it names there. `Proxy` becomes a proxy for what CGI programs send
+/// themselves (CVE-2016-5385).
+const OF_PROXIES: &[&str] = &[
+    "forwarded",
+    "proxy",
+    "x-envoy-original-path",
+    "x-host",
+    "x-http-host-override",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-host",
+    "x-original-method",
+    "x-original-uri",
+    "x-original-url",
+    "x-real-ip",
+    "x-rewrite-url",
+];
+
 /// Fields that go along when a redirect leads to another origin. All others stay behind,
 /// because any name may carry a key; `authorization` and `cookie` are only the common ones.
 const CROSS_ORIGIN: &[HeaderName] = &[
@@ -83,22 +106,28 @@ where
     Ok(map)
 }
 
-/// Whether the host alone sets this field.
+/// Whether this field is neither a guest's to set nor its manifest's: it belongs to the host, or
+/// to proxies.
 pub(super) fn is_host_owned(name: &HeaderName) -> bool {
-    HOST_OWNED.contains(&name.as_str()) || name.as_str().starts_with("proxy-")
+    // To CGI and its heirs `_` and `-` are the same.
+    let name = name.as_str().replace('_', "-");
+    HOST_OWNED.contains(&name.as_str())
+        || OF_PROXIES.contains(&name.as_str())
+        || name.starts_with("proxy-")
+        || name.starts_with("x-forwarded-")
 }
 
 /// Judges the fields a guest has set.
 ///
 /// # Errors
-/// `bad-arguments` for one that belongs to the host, `too-large` for too many.
+/// `bad-arguments` for one that is not a guest's to set, `too-large` for too many.
 pub(super) fn check_request(headers: &HeaderMap, limits: &EgressLimits) -> Result<(), ToolError> {
     check_size(headers, limits, "the request")?;
     match headers.keys().find(|name| is_host_owned(name)) {
         None => Ok(()),
         Some(name) => Err(ToolError::new(
             "bad-arguments",
-            format!("the header `{name}` is set by the host; leave it out"),
+            format!("the header `{name}` is the host's or a proxy's to set; leave it out"),
         )),
     }
 }
@@ -116,6 +145,21 @@ pub(super) fn check_response(
         headers.remove(*name);
     }
     Ok(())
+}
+
+/// Whether the body of an answer is compressed as the host asks for. Takes out the field that
+/// says so, and the length, which is not that of what comes out.
+pub(super) fn take_gzip(headers: &mut HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let gzip = match (codings.next(), codings.next()) {
+        (Some(only), None) => only.as_bytes().eq_ignore_ascii_case(b"gzip"),
+        _ => false,
+    };
+    if gzip {
+        headers.remove(header::CONTENT_ENCODING);
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    gzip
 }
 
 fn check_size(headers: &HeaderMap, limits: &EgressLimits, whose: &str) -> Result<(), ToolError> {
@@ -163,10 +207,29 @@ mod tests {
         let judge = |name: &str| {
             check_request(&header_map([(name, "x")]).unwrap(), &EgressLimits::default())
         };
-        for name in HOST_OWNED.iter().chain(&["Proxy-Authorization", "proxy-x", "Host"]) {
+        let spelled = [
+            "Proxy-Authorization",
+            "proxy-x",
+            "Host",
+            "X-HTTP-Method-Override",
+            "x_http_method_override",
+            "X-Forwarded-For",
+            "x-forwarded-host",
+            "x_forwarded-Proto",
+        ];
+        for name in HOST_OWNED.iter().chain(OF_PROXIES).chain(&spelled) {
             assert_eq!(judge(name).unwrap_err().code, "bad-arguments", "{name}");
         }
-        for name in ["accept", "authorization", "cookie", "x-api-key", "content-type", "range"] {
+        for name in [
+            "accept",
+            "authorization",
+            "cookie",
+            "x-api-key",
+            "x-forward",
+            "x-original-name",
+            "content-type",
+            "range",
+        ] {
             assert!(judge(name).is_ok(), "{name}");
         }
     }

@@ -27,9 +27,9 @@ pub(super) fn path_segments(path: &str) -> Result<Vec<Segment>, UrlError> {
 /// Decodes a segment, and refuses what a server might take for a way up or an end.
 ///
 /// Servers, proxies and frameworks decode once, twice or not at all, some cut parameters off
-/// (`..;a`), some trim (`..%20`), some read `\` as `/`. A segment is refused when any of these
-/// readings holds a dot segment; so a path that is allowed under `/v1/**` stays under `/v1/` in
-/// each of them.
+/// (`..;a`), some end the path at a `?` or `#` that was encoded (`..%3F`), some trim (`..%20`),
+/// some read `\` as `/`. A segment is refused when any of these readings holds a dot segment;
+/// so a path that is allowed under `/v1/**` stays under `/v1/` in each of them.
 fn segment(raw: &str) -> Result<Segment, UrlError> {
     let mut escapes = raw.split('%').skip(1);
     if !escapes.all(|rest| rest.len() >= 2 && rest.bytes().take(2).all(|b| b.is_ascii_hexdigit())) {
@@ -61,7 +61,7 @@ fn check_reading(reading: &[u8]) -> Result<(), UrlError> {
     }
     let blank = |b: &u8| *b <= b' ' || *b == 0x7f;
     for part in reading.split(|b| matches!(b, b'/' | b'\\')) {
-        let part = part.split(|&b| b == b';').next().unwrap_or(part);
+        let part = part.split(|b| matches!(b, b';' | b'?' | b'#')).next().unwrap_or(part);
         let start = part.iter().position(|b| !blank(b)).unwrap_or(part.len());
         let end = part.iter().rposition(|b| !blank(b)).map_or(start, |last| last + 1);
         if matches!(&part[start..end], b"." | b"..") {

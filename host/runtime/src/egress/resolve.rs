@@ -12,6 +12,10 @@ use super::Policy;
 /// this bounds the threads that names which never answer can hold.
 const MAX_LOOKUPS: usize = 32;
 
+/// How many of them may be for one policy, so that names which never answer, and which a guest
+/// can make up, keep nobody else from looking up theirs.
+pub(super) const MAX_LOOKUPS_PER_POLICY: usize = 4;
+
 /// Turns a name into addresses.
 #[async_trait::async_trait]
 pub trait Resolve: Send + Sync + 'static {
@@ -55,14 +59,24 @@ impl Resolve for SystemResolver {
 pub(super) struct Judged {
     pub(super) resolver: Arc<dyn Resolve>,
     pub(super) policy: Policy,
+    /// The look-ups that may be under way for the policy.
+    pub(super) lookups: Arc<Semaphore>,
 }
 
 impl reqwest::dns::Resolve for Judged {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
-        let resolver = self.resolver.clone();
-        let policy = self.policy.clone();
+        let Judged { resolver, policy, lookups } = self;
+        let (resolver, policy, lookups) = (resolver.clone(), policy.clone(), lookups.clone());
         Box::pin(async move {
-            let found = resolver.resolve(name.as_str()).await?;
+            let permit = lookups.acquire_owned().await?;
+            let host = name.as_str().to_owned();
+            // A task of its own, so that the permit is held until the look-up has ended, not
+            // until its caller gives up.
+            let lookup = tokio::spawn(async move {
+                let _permit = permit;
+                resolver.resolve(&host).await
+            });
+            let found = lookup.await??;
             if found.is_empty() {
                 return Err(io::Error::from(io::ErrorKind::NotFound).into());
             }

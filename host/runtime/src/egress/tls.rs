@@ -41,9 +41,13 @@ pub(super) fn config(extra: &[CertificateDer<'static>]) -> ClientConfig {
 }
 
 /// The same with a memory of sessions of its own: tickets are not shared between policies,
-/// since they let a server recognise who comes again.
-pub(super) fn separate(config: &ClientConfig) -> ClientConfig {
+/// since they let a server recognise who comes again. For requests with bodies it offers no
+/// HTTP/2.
+pub(super) fn separate(config: &ClientConfig, has_body: bool) -> ClientConfig {
     let mut config = config.clone();
     config.resumption = Resumption::in_memory_sessions(SESSIONS);
+    if has_body {
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    }
     config
 }

@@ -344,6 +344,9 @@ mod tests {
             ("ftp://example.com/", Err("scheme")),
             ("javascript:alert(1)", Err("scheme")),
             ("/a/..%2fb", Err("path")),
+            ("/a/..%3fb", Err("path")),
+            ("/a/b%252f..%2523", Err("path")),
+            ("/a/b%3f%23", Ok("https://example.com/a/b%3f%23")),
             ("/a\tb", Err("control")),
         ] {
             let found = base.join(location);

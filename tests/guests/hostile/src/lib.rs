@@ -84,6 +84,41 @@ impl bindings::exports::ampoule::plugin::tool::Guest for Hostile {
             "tool-flood" => loop {
                 let _ = black_box(tools::call("hostile/remember", "{}"));
             },
+            "start-and-leave" => {
+                black_box(tools::start("hostile/remember", "{}")?);
+                black_box(tools::start("hostile/long-sleep", "{}")?);
+                value("null")
+            }
+            "start-flood" => {
+                let mut kept = Vec::new();
+                loop {
+                    kept.push(tools::start("hostile/long-sleep", "{}")?);
+                }
+            }
+            "long-names" => {
+                let name = "n".repeat(1 << 20);
+                for _ in 0..40 {
+                    let _ = black_box(tools::call(&name, "{}"));
+                    let _ = black_box(blobs::open(&name));
+                    let _ = black_box(context::get(&name));
+                }
+                value("null")
+            }
+            "blob-blocks" => blob_blocks(),
+            "request-flood" => loop {
+                http::send(&request(text(&arguments)))?;
+            },
+            "download" => {
+                let response = http::send(&request(text(&arguments)))?;
+                let mut bytes = 0;
+                loop {
+                    match response.read(1 << 20)? {
+                        data if data.is_empty() => break,
+                        data => bytes += data.len(),
+                    }
+                }
+                value(&format!("{{\"bytes\":{bytes},\"truncated\":{}}}", response.truncated()))
+            }
             "trap" => trap(),
             "panic" => panic!("on purpose"),
             "not-json" => value("{\"a\": "),
@@ -130,6 +165,28 @@ fn request(url: &str) -> http::Request {
         max_bytes: None,
         options: None,
     }
+}
+
+/// The last text in the arguments.
+fn text(arguments: &str) -> &str {
+    arguments.rsplit('"').nth(1).unwrap_or_default()
+}
+
+/// One large blob, named by every block.
+fn blob_blocks() -> Result<Output, Error> {
+    let writer = blobs::create("application/octet-stream")?;
+    writer.write(&vec![b'b'; 1 << 20])?;
+    let block = Block {
+        kind: "file".to_owned(),
+        media_type: None,
+        text: None,
+        data: None,
+        blob: Some(writer.finish()?.id()),
+        uri: None,
+        meta: None,
+    };
+    let blocks = vec![block; 5_000];
+    Ok(Output { value: None, blocks, truncated: false, next: None, meta: None })
 }
 
 /// The digits of the arguments, as one number.

@@ -1,6 +1,7 @@
 //! Which addresses are connected to.
 
 use super::*;
+use crate::egress::RequestBody;
 
 #[tokio::test]
 async fn loopback_needs_a_grant() {
@@ -115,11 +116,16 @@ async fn hosts_that_are_only_matched_leave_no_connection_behind() {
     let server = Server::start(|_| ok("x")).await;
     let egress = Egress::new(names);
     let url = format!("http://a.example:{}/", server.port);
-    for _ in 0..3 {
-        let mut response = egress.send(&open(&["127.0.0.1"]), get(&url)).await.unwrap();
+    for body in ["", "", "x", "x"] {
+        let body = match body {
+            "" => RequestBody::Empty,
+            body => RequestBody::Bytes(body.into()),
+        };
+        let request = EgressRequest { body, ..EgressRequest::new("POST", &url, account()) };
+        let mut response = egress.send(&open(&["127.0.0.1"]), request).await.unwrap();
         text(&mut response.body).await;
     }
-    assert_eq!(server.connections(), 3);
+    assert_eq!(server.connections(), 4);
 }
 
 #[tokio::test]

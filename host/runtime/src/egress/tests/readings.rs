@@ -1,8 +1,9 @@
 //! What is allowed below a folder stays below it, however a server reads the path.
 //!
 //! The other side of the bargain is played by a naive model of the servers there are: each
-//! decodes some number of times, may read `\` as `/`, cut off parameters, trim and merge, and
-//! resolve dots after that, and behind it may stand another one that does all of it again.
+//! decodes some number of times, may read `\` as `/`, end the path at a `?` or `#`, cut off
+//! parameters, trim and merge, and resolve dots after that, and behind it may stand another one
+//! that does all of it again.
 
 use crate::egress::{CheckedUrl, HttpPattern};
 
@@ -33,6 +34,9 @@ const TOKENS: &[&str] = &[
     ";",
     ";x=1",
     "%3b",
+    "%3f",
+    "%23",
+    "%253F",
     "%20",
     "%09",
     "%c0%ae",
@@ -48,6 +52,7 @@ const TOKENS: &[&str] = &[
 struct Reader {
     decodes: usize,
     backslash: bool,
+    ends: bool,
     parameters: bool,
     trims: bool,
     overlong: bool,
@@ -58,11 +63,11 @@ impl Reader {
     fn all() -> Vec<Reader> {
         let mut all = Vec::new();
         for decodes in 0..4 {
-            for bits in 0..16 {
+            for bits in 0..32 {
                 let bit = |n: u32| bits >> n & 1 == 1;
                 let (backslash, parameters) = (bit(0), bit(1));
-                let (trims, overlong) = (bit(2), bit(3));
-                all.push(Reader { decodes, backslash, parameters, trims, overlong });
+                let (trims, overlong, ends) = (bit(2), bit(3), bit(4));
+                all.push(Reader { decodes, backslash, ends, parameters, trims, overlong });
             }
         }
         all
@@ -76,6 +81,10 @@ impl Reader {
             if self.overlong {
                 path = shorten(&path);
             }
+        }
+        if self.ends {
+            let end = path.iter().position(|b| matches!(b, b'?' | b'#')).unwrap_or(path.len());
+            path.truncate(end);
         }
         let mut kept: Vec<&[u8]> = Vec::new();
         for segment in path.split(|&b| b == b'/' || (self.backslash && b == b'\\')) {
@@ -183,6 +192,7 @@ fn no_reader_leaves_the_folder() {
             let last = Reader {
                 decodes: 2,
                 backslash: true,
+                ends: true,
                 parameters: true,
                 trims: true,
                 overlong: true,
@@ -205,12 +215,19 @@ fn below_v1(path: &[u8]) -> bool {
 
 #[test]
 fn the_model_knows_the_tricks() {
-    let plain =
-        Reader { decodes: 1, backslash: false, parameters: false, trims: false, overlong: false };
+    let plain = Reader {
+        decodes: 1,
+        backslash: false,
+        ends: false,
+        parameters: false,
+        trims: false,
+        overlong: false,
+    };
     for (path, reader) in [
         ("/v1/..%2fadmin", plain),
         ("/v1/%252e%252e/admin", Reader { decodes: 2, ..plain }),
         ("/v1/..%5cadmin", Reader { backslash: true, ..plain }),
+        ("/v1/a/..%2f..%2fadmin%3f", Reader { ends: true, ..plain }),
         ("/v1/..;/admin", Reader { parameters: true, ..plain }),
         ("/v1/..%20/admin", Reader { trims: true, ..plain }),
         ("/v1/%c0%ae%c0%ae/admin", Reader { overlong: true, ..plain }),
@@ -218,4 +235,5 @@ fn the_model_knows_the_tricks() {
     ] {
         assert_eq!(reader.read(path.as_bytes()), b"/admin", "{path}");
     }
+    assert_eq!(Reader { ends: true, ..plain }.read(b"/v1/a/..%2f..%3f/a"), b"");
 }

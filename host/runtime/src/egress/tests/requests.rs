@@ -8,11 +8,18 @@ use http_body_util::{BodyExt, StreamBody};
 use super::*;
 use crate::egress::{BoxError, RequestBody, header_map};
 
-fn chunks(count: usize, length: Option<u64>) -> RequestBody {
+/// A stream of so many chunks of ten bytes.
+pub(super) fn chunks(count: usize, length: Option<u64>) -> RequestBody {
     let frames = stream::iter(
         (0..count).map(|_| Ok::<_, BoxError>(Frame::data(Bytes::from_static(b"0123456789")))),
     );
     RequestBody::Stream { body: StreamBody::new(frames).boxed_unsync(), length }
+}
+
+/// A stream that says from the start that nothing comes.
+fn nothing(length: Option<u64>) -> RequestBody {
+    let body = http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync();
+    RequestBody::Stream { body, length }
 }
 
 #[tokio::test]
@@ -44,7 +51,16 @@ async fn as_it_was_asked_for() {
 async fn without_what_belongs_to_the_host() {
     let server = Server::start(|_| ok("")).await;
     let url = format!("http://127.0.0.1:{}/", server.port);
-    for name in ["host", "content-length", "transfer-encoding", "connection", "proxy-connection"] {
+    for name in [
+        "host",
+        "content-length",
+        "transfer-encoding",
+        "connection",
+        "proxy-connection",
+        "x-http-method-override",
+        "x-original-url",
+        "x-forwarded-host",
+    ] {
         let request = EgressRequest { headers: header_map([(name, "1")]).unwrap(), ..get(&url) };
         let result = Egress::default().send(&open(&["127.0.0.1"]), request).await;
         assert_eq!(code(&result), "bad-arguments", "{name}");
@@ -113,11 +129,71 @@ async fn streams_of_known_and_unknown_length() {
 }
 
 #[tokio::test]
+async fn a_body_is_as_long_as_it_was_declared_or_fails() {
+    let server = Server::start(|_| ok("")).await;
+    let url = format!("http://127.0.0.1:{}/", server.port);
+    for (body, length) in [
+        (chunks(3, Some(20)), 20),
+        (chunks(3, Some(25)), 25),
+        (chunks(1, Some(5)), 5),
+        (chunks(1, Some(20)), 20),
+        (chunks(0, Some(20)), 20),
+        (nothing(Some(1)), 1),
+    ] {
+        let (shown, used) = (format!("{body:?}"), account());
+        let request = EgressRequest { body, ..EgressRequest::new("POST", &url, used.clone()) };
+        let result = Egress::default().send(&open(&["127.0.0.1"]), request).await;
+        assert_eq!(code(&result), "bad-arguments", "{shown}");
+        assert!(used.used(Meter::HttpBytes) <= length, "{shown}");
+    }
+    assert!(server.log().iter().all(|request| request.body.len() <= 20));
+    let request =
+        EgressRequest { body: nothing(Some(0)), ..EgressRequest::new("POST", &url, account()) };
+    Egress::default().send(&open(&["127.0.0.1"]), request).await.unwrap();
+}
+
+#[tokio::test]
+async fn large_bodies_arrive_whole() {
+    let server = Server::start(|_| ok("")).await;
+    let sent: Vec<u8> = (0..1_000_000_u32).map(|i| (i % 251) as u8).collect();
+    let body = RequestBody::Bytes(sent.clone().into());
+    let url = format!("http://127.0.0.1:{}/", server.port);
+    let request = EgressRequest { body, ..EgressRequest::new("POST", url, account()) };
+    Egress::default().send(&open(&["127.0.0.1"]), request).await.unwrap();
+    let received = server.log().pop().unwrap();
+    assert_eq!(received.header("content-length"), Some("1000000"));
+    assert!(received.body == sent);
+}
+
+#[tokio::test]
+async fn a_connection_that_was_answered_early_ends() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let first = stream::iter([Ok::<_, BoxError>(Frame::data(Bytes::from_static(b"first")))]);
+    let frames = stream::StreamExt::chain(first, stream::pending());
+    let body = RequestBody::Stream { body: StreamBody::new(frames).boxed_unsync(), length: None };
+    let mut request = EgressRequest { body, ..EgressRequest::new("POST", url, account()) };
+    request.limits.total_time = std::time::Duration::from_millis(500);
+    let sent = tokio::spawn(async move {
+        let mut response = Egress::default().send(&open(&["127.0.0.1"]), request).await.unwrap();
+        text(&mut response.body).await
+    });
+    let (mut stream, _) = listener.accept().await.unwrap();
+    assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
+    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nearly").await.unwrap();
+    assert_eq!(sent.await.unwrap(), "early");
+    // The rest of the body never comes; nobody waits for it after the time of the request.
+    let end = async { while matches!(stream.read(&mut [0; 1024]).await, Ok(1..)) {} };
+    tokio::time::timeout(std::time::Duration::from_secs(10), end).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_stream_of_nothing_is_no_body() {
     let server = Server::start(|_| ok("")).await;
-    let empty = http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync();
-    let body = RequestBody::Stream { body: empty, length: None };
-    let request = EgressRequest { body, ..get(format!("http://127.0.0.1:{}/", server.port)) };
+    let url = format!("http://127.0.0.1:{}/", server.port);
+    let request = EgressRequest { body: nothing(None), ..get(url) };
     Egress::default().send(&open(&["127.0.0.1"]), request).await.unwrap();
     let received = server.log().pop().unwrap();
     assert_eq!(received.header("transfer-encoding"), None);
@@ -151,6 +227,21 @@ async fn as_wasi_http_has_it() {
     assert_ne!(received.header("host"), Some("other.example"));
     assert_eq!(received.header("content-length"), Some("20"));
     assert_eq!(received.body, b"01234567890123456789");
+}
+
+#[tokio::test]
+async fn wasi_http_may_set_no_other_headers_than_a_guest() {
+    let server = Server::start(|_| ok("")).await;
+    for name in ["x-http-method-override", "x-original-url", "forwarded", "te"] {
+        let request = http::Request::get(format!("http://127.0.0.1:{}/", server.port))
+            .header(name, "x")
+            .body(RequestBody::Empty)
+            .unwrap();
+        let request = EgressRequest::from_http(request, account());
+        let result = Egress::default().send(&open(&["127.0.0.1"]), request).await;
+        assert_eq!(code(&result), "bad-arguments", "{name}");
+    }
+    assert_eq!(server.connections(), 0);
 }
 
 #[tokio::test]

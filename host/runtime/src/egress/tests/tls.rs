@@ -6,7 +6,9 @@ use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use tokio_rustls::TlsAcceptor;
 
+use super::requests::chunks;
 use super::*;
+use crate::egress::RequestBody;
 
 /// What a server called `secure.example` needs, and the certificate to trust.
 fn acceptor(protocols: &[&[u8]]) -> (TlsAcceptor, CertificateDer<'static>) {
@@ -112,6 +114,63 @@ async fn http2_where_the_other_side_speaks_it() {
         assert_eq!(text(&mut response.body).await, format!("HTTP/2.0 {url}"));
     }
     assert_eq!(gate(&egress.send(&open(&[]), get(&url)).await), "address");
+    task.abort();
+}
+
+/// A server that likes HTTP/2 best and speaks HTTP/1.1 too, and answers with what it was spoken
+/// to and how many bytes it was sent.
+async fn either() -> (u16, CertificateDer<'static>, tokio::task::JoinHandle<()>) {
+    use http_body_util::{BodyExt, Full};
+    use hyper::body::Incoming;
+    use hyper::service::service_fn;
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    use hyper_util::server::conn::auto;
+
+    let (acceptor, root) = acceptor(&[b"h2", b"http/1.1"]);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let task = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(stream) = acceptor.accept(stream).await else { continue };
+            tokio::spawn(async move {
+                let service = service_fn(|request: http::Request<Incoming>| async move {
+                    let version = request.version();
+                    let sent = request.into_body().collect().await?.to_bytes();
+                    let body = bytes::Bytes::from(format!("{version:?} {}", sent.len()));
+                    Ok::<_, hyper::Error>(http::Response::new(Full::new(body)))
+                });
+                let builder = auto::Builder::new(TokioExecutor::new());
+                let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    });
+    (port, root, task)
+}
+
+#[tokio::test]
+async fn bodies_go_over_http1_whatever_else_is_offered() {
+    let (port, root, task) = either().await;
+    let egress = Egress::with_roots(names(), vec![root]);
+    let url = format!("https://secure.example:{port}/");
+    let bytes = RequestBody::Bytes("0123456789".into());
+    let streamed = http::Request::post(url.as_str()).body(chunks(2, None)).unwrap();
+    let declared = http::Request::post(url.as_str())
+        .header("content-length", "30")
+        .body(chunks(3, None))
+        .unwrap();
+    for (request, expected) in [
+        (get(&url), "HTTP/2.0 0"),
+        (
+            EgressRequest { body: bytes, ..EgressRequest::new("PUT", &url, account()) },
+            "HTTP/1.1 10",
+        ),
+        (EgressRequest::from_http(streamed, account()), "HTTP/1.1 20"),
+        (EgressRequest::from_http(declared, account()), "HTTP/1.1 30"),
+        (EgressRequest::new("POST", &url, account()), "HTTP/2.0 0"),
+    ] {
+        let mut response = egress.send(&open(&["127.0.0.1"]), request).await.unwrap();
+        assert_eq!(text(&mut response.body).await, expected);
+    }
     task.abort();
 }
 
