@@ -223,7 +223,7 @@ impl llm::HostWithStore<CallState> for HasSelf<CallState> {
         granted!(host, price::LEAVE + price::bytes(bytes), |grants| grants
             .service("llm")
             .map(drop));
-        let coming = match prepare(&mut host, request, Share::Half)? {
+        let coming = match prepare(&mut host, request, Share::Part)? {
             Ok(prepared) => prepared.stream().await,
             Err(error) => Err(error),
         };
@@ -260,7 +260,7 @@ impl waiting::HostWithStore<CallState> for HasSelf<CallState> {
         granted!(host, price::LEAVE + price::bytes(bytes), |grants| grants
             .service("llm")
             .map(drop));
-        match prepare(&mut host, request, Share::Half)? {
+        match prepare(&mut host, request, Share::Part)? {
             Ok(prepared) => Ok(Ok(host.get().table.push(Pending::start(prepared.complete()))?)),
             Err(error) => answer(Err(error)),
         }
@@ -274,7 +274,7 @@ impl waiting::HostWithStore<CallState> for HasSelf<CallState> {
         granted!(host, price::LEAVE + price::bytes(bytes), |grants| grants
             .service("llm")
             .map(drop));
-        match prepare(&mut host, request, Share::Half)? {
+        match prepare(&mut host, request, Share::Part)? {
             Ok(prepared) => {
                 let events = Events::new(Pending::start(prepared.stream()));
                 Ok(Ok(host.get().table.push(events)?))

@@ -17,8 +17,9 @@ const MAX_LOANS: u64 = 64;
 pub(super) enum Share {
     /// All of it: the guest waits.
     All,
-    /// Half: the guest goes on meanwhile.
-    Half,
+    /// A part, because the guest goes on meanwhile and may begin more: a third, a quarter where
+    /// one loan is out already, and so on. What is left after `n` loans is `2 / (n + 2)` of all.
+    Part,
 }
 
 /// Fuel taken from a guest, with the account of the work it is for. When the loan is dropped,
@@ -43,7 +44,8 @@ impl Loan {
         most: u64,
         share: Share,
     ) -> wasmtime::Result<Result<Loan, ToolError>> {
-        if caller.loans.fetch_add(1, Ordering::AcqRel) >= MAX_LOANS {
+        let loans = caller.loans.fetch_add(1, Ordering::AcqRel);
+        if loans >= MAX_LOANS {
             caller.loans.fetch_sub(1, Ordering::AcqRel);
             let message = format!("{MAX_LOANS} tools and models are under way; wait for some");
             return Ok(Err(ToolError {
@@ -54,7 +56,7 @@ impl Loan {
         let left = host.fuel()?;
         let fuel = most.min(match share {
             Share::All => left,
-            Share::Half => left / 2,
+            Share::Part => left / (3 + loans),
         });
         host.set_fuel(left - fuel)?;
         let limits = Limits::UNLIMITED.with(Meter::Fuel, fuel);

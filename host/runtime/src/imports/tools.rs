@@ -67,7 +67,7 @@ impl tools::HostWithStore<CallState> for HasSelf<CallState> {
         arguments: String,
     ) -> wasmtime::Result<Result<Resource<Calling>, Error>> {
         granted!(host, price::LEAVE + price::bytes(name.len() + arguments.len()), Grants::tools);
-        let work = match begin(&mut host, &name, arguments, Share::Half)? {
+        let work = match begin(&mut host, &name, arguments, Share::Part)? {
             Ok(work) => work,
             Err(error) => return Ok(Err(error)),
         };
