@@ -85,7 +85,8 @@ async fn every_way_to_misbehave_has_its_end() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn receipts_are_exact_and_reproducible() {
     let host = host(CONFIG).await;
-    for (tool, arguments, _) in TABLE {
+    // How far what it has started comes before it ends is not for it to say.
+    for (tool, arguments, _) in TABLE.iter().filter(|(tool, ..)| *tool != "start-flood") {
         let [first, second] =
             [run(&host, tool, arguments).await, run(&host, tool, arguments).await];
         let (mut first, mut second) = (first.receipt, second.receipt);

@@ -299,7 +299,11 @@ impl Live {
             breach = call.breach.met() => return Err(End::Limit(breach)),
             () = call.deadline.passed() => return Err(self.late()),
         };
-        ended.map_err(|error| self.end_of(&error))
+        match call.breach.now() {
+            // The guest may have come to an end of its own before it was stopped.
+            Some(breach) => Err(End::Limit(breach)),
+            None => ended.map_err(|error| self.end_of(&error)),
+        }
     }
 
     /// Ends what the guest has left under way, so that its writes, its fuel and its receipts are

@@ -1,62 +1,166 @@
-//! Bounds on JSON texts from outside, checked before anything is built from them.
+//! Bounds on JSON texts from outside, kept while values are built from them.
+//!
+//! The values are `serde_json`'s; its `Deserialize` of them is not used. With the feature
+//! `raw_value`, which this workspace has on, that one takes an object whose first key is
+//! `$serde_json::private::RawValue` for something else: it reads the string behind the key as a
+//! JSON text of its own, with a fresh limit on depth and past everything that was counted. Here
+//! every key is a key and every string a string.
+
+use std::fmt;
 
 use ampoule_contract::Problem;
-use serde_json::Value;
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
 
-/// How deep arrays and objects may be nested in a JSON text.
+/// How deep arrays and objects may be nested in a JSON text. `serde_json` stops at 127.
 pub(crate) const MAX_DEPTH: usize = 100;
 
-/// How many values a JSON text may hold.
+/// How many values a JSON text may hold, arrays and objects counted.
 pub(crate) const MAX_NODES: usize = 1_000_000;
 
-/// Counts depth and values of a JSON text without building anything.
-///
-/// Not a parser: it looks only at brackets, commas and strings, and what it passes is still
-/// parsed by one. It never counts less than a parser would build.
-///
-/// # Errors
-/// The bound that is exceeded.
-pub(crate) fn check(text: &str) -> Result<(), Problem> {
-    let problem = |message: String| Err(Problem { path: None, message });
-    let (mut depth, mut nodes) = (0usize, 1usize);
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'"' => {
-                while let Some(byte) = bytes.next() {
-                    match byte {
-                        b'"' => break,
-                        b'\\' => drop(bytes.next()),
-                        _ => {}
-                    }
-                }
-            }
-            b'[' | b'{' => {
-                depth += 1;
-                nodes += 1;
-            }
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            b',' => nodes += 1,
-            _ => {}
-        }
-        if depth > MAX_DEPTH {
-            return problem(format!("the JSON is nested deeper than {MAX_DEPTH} levels"));
-        }
-        if nodes > MAX_NODES {
-            return problem(format!("the JSON has more than {MAX_NODES} values"));
-        }
-    }
-    Ok(())
-}
+/// What the keys begin with to which `serde_json` gives a meaning.
+const PRIVATE: &str = "$serde_json::private::";
 
-/// Parses a JSON text from outside, within the bounds of [`check`].
+/// Parses a JSON text from outside.
 ///
 /// # Errors
 /// A bound that is exceeded, or what is wrong with the syntax and where.
 pub(crate) fn parse(text: &str) -> Result<Value, Problem> {
-    check(text)?;
-    serde_json::from_str(text)
-        .map_err(|error| Problem { path: None, message: format!("not valid JSON: {error}") })
+    build(text, false)
+}
+
+/// Checks a JSON text that `serde_json` is going to read into a type of ours: it must be within
+/// the bounds of [`parse`] and name none of the keys to which `serde_json` gives a meaning, since
+/// such a type may hold a [`Value`].
+///
+/// # Errors
+/// A bound that is exceeded, such a key, or what is wrong with the syntax and where.
+pub(crate) fn check(text: &str) -> Result<(), Problem> {
+    build(text, true).map(drop)
+}
+
+fn build(text: &str, plain: bool) -> Result<Value, Problem> {
+    let mut bounds = Bounds { values: 0, plain, exceeded: None };
+    let mut reader = serde_json::Deserializer::from_str(text);
+    Build { bounds: &mut bounds, depth: 0 }
+        .deserialize(&mut reader)
+        .and_then(|value| reader.end().map(|()| value))
+        .map_err(|error| Problem {
+            path: None,
+            message: bounds.exceeded.unwrap_or_else(|| format!("not valid JSON: {error}")),
+        })
+}
+
+/// What has been counted of a text, and what of it was too much.
+struct Bounds {
+    values: usize,
+    /// Whether keys that begin with [`PRIVATE`] are refused.
+    plain: bool,
+    exceeded: Option<String>,
+}
+
+impl Bounds {
+    fn exceed<E: Error>(&mut self, message: String) -> E {
+        let error = E::custom(&message);
+        self.exceeded = Some(message);
+        error
+    }
+}
+
+/// Builds one value. What it counts, it counts before it allocates.
+struct Build<'b> {
+    bounds: &'b mut Bounds,
+    /// How many arrays and objects the value is in.
+    depth: usize,
+}
+
+impl Build<'_> {
+    fn count<E: Error>(&mut self) -> Result<(), E> {
+        if self.bounds.values == MAX_NODES {
+            return Err(self.bounds.exceed(format!("the JSON has more than {MAX_NODES} values")));
+        }
+        self.bounds.values += 1;
+        Ok(())
+    }
+
+    /// Counts an array or object and answers how deep what it holds is.
+    fn enter<E: Error>(&mut self) -> Result<usize, E> {
+        if self.depth == MAX_DEPTH {
+            let message = format!("the JSON is nested deeper than {MAX_DEPTH} levels");
+            return Err(self.bounds.exceed(message));
+        }
+        self.count()?;
+        Ok(self.depth + 1)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Build<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Build<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: Error>(mut self) -> Result<Value, E> {
+        self.count()?;
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E: Error>(mut self, value: bool) -> Result<Value, E> {
+        self.count()?;
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E: Error>(mut self, value: i64) -> Result<Value, E> {
+        self.count()?;
+        Ok(Value::from(value))
+    }
+
+    fn visit_u64<E: Error>(mut self, value: u64) -> Result<Value, E> {
+        self.count()?;
+        Ok(Value::from(value))
+    }
+
+    fn visit_f64<E: Error>(mut self, value: f64) -> Result<Value, E> {
+        self.count()?;
+        let number = Number::from_f64(value).ok_or_else(|| E::custom("number out of range"))?;
+        Ok(Value::Number(number))
+    }
+
+    fn visit_str<E: Error>(mut self, value: &str) -> Result<Value, E> {
+        self.count()?;
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut access: A) -> Result<Value, A::Error> {
+        let depth = self.enter()?;
+        let mut items = Vec::new();
+        while let Some(item) = access.next_element_seed(Build { bounds: self.bounds, depth })? {
+            items.push(item);
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut access: A) -> Result<Value, A::Error> {
+        let depth = self.enter()?;
+        let mut fields = Map::new();
+        while let Some(name) = access.next_key::<String>()? {
+            if self.bounds.plain && name.starts_with(PRIVATE) {
+                return Err(self.bounds.exceed(format!("no key may begin with `{PRIVATE}`")));
+            }
+            let value = access.next_value_seed(Build { bounds: self.bounds, depth })?;
+            fields.insert(name, value);
+        }
+        Ok(Value::Object(fields))
+    }
 }
 
 /// Calls `found` with the id of every blob a value names (`{"$blob": "<id>"}`).
@@ -76,10 +180,14 @@ pub(crate) fn each_blob(value: &Value, found: &mut impl FnMut(&str)) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    const RAW: &str = "$serde_json::private::RawValue";
 
     #[test]
     fn bounds_hold_and_strings_do_not_count() {
         assert!(parse(&"[".repeat(10_000)).unwrap_err().message.contains("deeper"));
+        assert!(parse(&"{\"a\":".repeat(10_000)).unwrap_err().message.contains("deeper"));
         assert!(
             parse(&format!("[{}0]", "0,".repeat(MAX_NODES))).unwrap_err().message.contains("more")
         );
@@ -91,8 +199,91 @@ mod tests {
     }
 
     #[test]
+    fn the_bounds_are_exact() {
+        // The array itself is a value too.
+        let items = |count: usize| format!("[{}0]", "0,".repeat(count - 1));
+        assert!(parse(&items(MAX_NODES - 1)).is_ok());
+        assert_eq!(
+            parse(&items(MAX_NODES)).unwrap_err().message,
+            "the JSON has more than 1000000 values"
+        );
+        let nested = |open: &str, close: &str, depth: usize| {
+            format!("{}0{}", open.repeat(depth), close.repeat(depth))
+        };
+        for (open, close) in [("[", "]"), ("{\"a\":", "}"), ("[0,", "]")] {
+            assert!(parse(&nested(open, close, MAX_DEPTH)).is_ok());
+            assert_eq!(
+                parse(&nested(open, close, MAX_DEPTH + 1)).unwrap_err().message,
+                "the JSON is nested deeper than 100 levels"
+            );
+        }
+        // What is repeated is counted, though only the last of it stays.
+        let repeated = format!("{{{}\"a\":0}}", "\"a\":0,".repeat(MAX_NODES));
+        assert!(parse(&repeated).unwrap_err().message.contains("more"));
+    }
+
+    #[test]
+    fn no_key_has_a_meaning() {
+        let zeros = format!("[{}0]", "0,".repeat(MAX_NODES));
+        for string in ["1", "[[1]]", "not JSON", &"[".repeat(5_000), &zeros] {
+            for key in [RAW, "$serde_json::private::Number"] {
+                let expected = json!({ key: string });
+                assert_eq!(parse(&expected.to_string()).unwrap(), expected);
+                let expected = json!([{ "first": 0, key: string }]);
+                assert_eq!(parse(&expected.to_string()).unwrap(), expected);
+            }
+        }
+        assert_eq!(parse(&json!({ RAW: 1 }).to_string()).unwrap(), json!({ RAW: 1 }));
+    }
+
+    #[test]
+    fn what_a_type_is_read_from_may_not_name_such_keys() {
+        assert!(check(r#"{"a": ["$serde_json::private::RawValue"]}"#).is_ok());
+        for text in [
+            json!({ RAW: "[]" }).to_string(),
+            json!({ "a": [{ RAW: "[]" }] }).to_string(),
+            r#"{"\u0024serde_json::private::RawValue": "[]"}"#.to_owned(),
+            json!({ "$serde_json::private::Number": "1" }).to_string(),
+        ] {
+            assert!(check(&text).unwrap_err().message.contains("no key"), "{text}");
+        }
+        assert!(check(&"[".repeat(10_000)).unwrap_err().message.contains("deeper"));
+        assert!(check("{").unwrap_err().message.starts_with("not valid JSON: "));
+    }
+
+    #[test]
+    fn values_are_what_serde_json_makes_of_them() {
+        for text in [
+            "null",
+            " true ",
+            "0",
+            "-0",
+            "-1",
+            "18446744073709551615",
+            "18446744073709551616",
+            "-9223372036854775808",
+            "-9223372036854775809",
+            "0.1",
+            "1.0",
+            "1e308",
+            "5e-324",
+            r#""\u00e9\n\ud83e\udd80""#,
+            r#"[1, "a", [], {}, {"b": [null, false]}]"#,
+        ] {
+            assert_eq!(parse(text).unwrap(), serde_json::from_str::<Value>(text).unwrap());
+        }
+        // The last one of a name stays, at the place of the first.
+        let repeated = parse(r#"{"a": 1, "b": 2, "a": 3}"#).unwrap();
+        assert_eq!(repeated.to_string(), r#"{"a":3,"b":2}"#);
+        for text in ["", " ", "1 2", "[1,]", "[1", "{\"a\"}", "{1: 2}", "1e999", "nul", "'a'"] {
+            let message = parse(text).unwrap_err().message;
+            assert!(message.starts_with("not valid JSON: "), "{text}: {message}");
+        }
+    }
+
+    #[test]
     fn blobs_are_found_at_any_depth() {
-        let value = serde_json::json!({"a": [{"$blob": "x"}, {"b": {"$blob": "y"}}], "$blob": 1});
+        let value = json!({"a": [{"$blob": "x"}, {"b": {"$blob": "y"}}], "$blob": 1});
         let mut ids = Vec::new();
         each_blob(&value, &mut |id| ids.push(id.to_owned()));
         assert_eq!(ids, ["x", "y"]);

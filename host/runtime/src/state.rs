@@ -204,11 +204,16 @@ impl Ending {
         }
     }
 
+    /// The limit that was met, if one was.
+    pub(crate) fn now(&self) -> Option<Breach> {
+        self.breach.get().cloned()
+    }
+
     /// Waits until a limit was met.
     pub(crate) async fn met(&self) -> Breach {
         loop {
-            if let Some(breach) = self.breach.get() {
-                return breach.clone();
+            if let Some(breach) = self.now() {
+                return breach;
             }
             self.met.notified().await;
         }
