@@ -1,6 +1,6 @@
 //! Converts data between JSON, YAML, TOML, XML, MessagePack and query strings.
 //!
-//! Every format is read into a JSON value and written from one. [`tree`] holds the bounds that all
+//! Every format is read into a JSON value and written from one. `tree` holds the bounds that all
 //! readers keep.
 
 mod json;

@@ -28,7 +28,7 @@ pub const API_KEY: &str = "api-key";
 /// Sends a request, with the key where there is one, and waits for a status that is no error.
 ///
 /// # Errors
-/// Those of [`http::Request::send`], and an error status as [`refusal`] reads it.
+/// Those of [`http::Request::send`], and an error status with what the provider says of it.
 pub async fn send(request: http::Request) -> Result<http::Response> {
     let request = request.max_bytes(MAX_ANSWER_BYTES);
     let request = if secrets::exists(API_KEY) { request.credential(API_KEY) } else { request };
