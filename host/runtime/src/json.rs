@@ -89,7 +89,7 @@ impl Build<'_> {
             let message = format!("the JSON is nested deeper than {MAX_DEPTH} levels");
             return Err(self.bounds.exceed(message));
         }
-        self.count()?;
+        self.count::<E>()?;
         Ok(self.depth + 1)
     }
 }
@@ -110,38 +110,38 @@ impl<'de> Visitor<'de> for Build<'_> {
     }
 
     fn visit_unit<E: Error>(mut self) -> Result<Value, E> {
-        self.count()?;
+        self.count::<E>()?;
         Ok(Value::Null)
     }
 
     fn visit_bool<E: Error>(mut self, value: bool) -> Result<Value, E> {
-        self.count()?;
+        self.count::<E>()?;
         Ok(Value::Bool(value))
     }
 
     fn visit_i64<E: Error>(mut self, value: i64) -> Result<Value, E> {
-        self.count()?;
+        self.count::<E>()?;
         Ok(Value::from(value))
     }
 
     fn visit_u64<E: Error>(mut self, value: u64) -> Result<Value, E> {
-        self.count()?;
+        self.count::<E>()?;
         Ok(Value::from(value))
     }
 
     fn visit_f64<E: Error>(mut self, value: f64) -> Result<Value, E> {
-        self.count()?;
+        self.count::<E>()?;
         let number = Number::from_f64(value).ok_or_else(|| E::custom("number out of range"))?;
         Ok(Value::Number(number))
     }
 
     fn visit_str<E: Error>(mut self, value: &str) -> Result<Value, E> {
-        self.count()?;
+        self.count::<E>()?;
         Ok(Value::String(value.to_owned()))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut access: A) -> Result<Value, A::Error> {
-        let depth = self.enter()?;
+        let depth = self.enter::<A::Error>()?;
         let mut items = Vec::new();
         while let Some(item) = access.next_element_seed(Build { bounds: self.bounds, depth })? {
             items.push(item);
@@ -150,7 +150,7 @@ impl<'de> Visitor<'de> for Build<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut access: A) -> Result<Value, A::Error> {
-        let depth = self.enter()?;
+        let depth = self.enter::<A::Error>()?;
         let mut fields = Map::new();
         while let Some(name) = access.next_key::<String>()? {
             if self.bounds.plain && name.starts_with(PRIVATE) {

@@ -43,6 +43,7 @@ pub(super) async fn run(
         screen.warn(format_args!("plugins refused: {n}; `ampoule list` says which and why"))?;
     }
     let model = wanted.find(&host)?;
+    let file = wanted.apply(file);
 
     let (sender, events) = unbounded_channel();
     let context = CallContext {
@@ -62,7 +63,7 @@ pub(super) async fn run(
         events: AgentEvents::new(move |event| drop(sender.send(event))),
     };
     let agent = Agent::new(file, model, Arc::new(host));
-    let report = Report::new(wanted.shown(), global.verbose > 0);
+    let report = Report::new(global.verbose > 0);
     watch(agent, task, events, cancel, report, screen).await
 }
 

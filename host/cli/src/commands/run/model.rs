@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ampoule::{CallContext, Config, Host, Model, ModelInfo, ModelRequest, ModelStream, ToolError};
+use ampoule::{Config, Host, Model};
 use ampoule_agent::{AgentFile, ModelRef};
 use ampoule_services::Scripted;
 
@@ -28,20 +28,21 @@ impl Wanted {
         model: Option<ModelRef>,
         script: Option<PathBuf>,
     ) -> Wanted {
-        Wanted {
-            is_override: model.is_some() || script.is_some(),
-            model: model.unwrap_or_else(|| file.front_matter().model.clone()),
-            script,
-            folder: path.parent().unwrap_or(Path::new("")).to_owned(),
-        }
+        let is_override = model.is_some() || script.is_some();
+        let model = match &script {
+            Some(script) => ModelRef {
+                binding: Scripted::LABEL.to_owned(),
+                model: script.display().to_string(),
+            },
+            None => model.unwrap_or_else(|| file.front_matter().model.clone()),
+        };
+        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        Wanted { model, is_override, script, folder }
     }
 
-    /// The model, where it is not the one the agent file names.
-    pub(super) fn shown(&self) -> Option<String> {
-        match &self.script {
-            Some(script) => Some(format!("{}/{}", Scripted::LABEL, script.display())),
-            None => self.is_override.then(|| self.model.to_string()),
-        }
+    /// The agent file with this model for its own.
+    pub(super) fn apply(&self, file: AgentFile) -> AgentFile {
+        file.with_model(self.model.clone())
     }
 
     /// Binds the connector `openai` from the environment where the command line asks for it and the
@@ -83,14 +84,7 @@ impl Wanted {
         }
         let ModelRef { binding, model } = &self.model;
         let embedded = ampoule_services::embedded(binding, model, &self.folder).map_err(script)?;
-        let found = match embedded {
-            Some(model) => model,
-            None => self.connector(host)?,
-        };
-        Ok(match self.is_override {
-            true => Arc::new(Named { model: found, name: model.clone() }),
-            false => found,
-        })
+        embedded.map_or_else(|| self.connector(host), Ok)
     }
 
     fn connector(&self, host: &Host) -> Result<Arc<dyn Model>, Failure> {
@@ -127,30 +121,4 @@ fn indented(lines: &str) -> String {
         .map(|line| format!("  {line}").trim_end().to_owned())
         .collect::<Vec<_>>()
         .join("\n")
-}
-
-/// A model that is asked under another name than the one in the agent file.
-struct Named {
-    model: Arc<dyn Model>,
-    name: String,
-}
-
-#[async_trait::async_trait]
-impl Model for Named {
-    fn stand_in(&self) -> Option<&'static str> {
-        self.model.stand_in()
-    }
-
-    async fn models(&self, context: CallContext) -> Result<Vec<ModelInfo>, ToolError> {
-        self.model.models(context).await
-    }
-
-    async fn stream(
-        &self,
-        request: ModelRequest,
-        context: CallContext,
-    ) -> Result<ModelStream, ToolError> {
-        let request = ModelRequest { model: self.name.clone(), ..request };
-        self.model.stream(request, context).await
-    }
 }

@@ -17,8 +17,6 @@ const ARGUMENT_CHARS: usize = 120;
 
 /// Prints the events of one run.
 pub(super) struct Report {
-    /// The model, where it is not the one the agent file names.
-    model: Option<String>,
     /// Whether thoughts and tokens are shown too.
     verbose: bool,
     live: Live,
@@ -35,9 +33,8 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn new(model: Option<String>, verbose: bool) -> Report {
+    pub(super) fn new(verbose: bool) -> Report {
         Report {
-            model,
             verbose,
             live: Live::new(),
             started: Instant::now(),
@@ -50,10 +47,7 @@ impl Report {
     }
 
     /// Prints an event.
-    pub(super) fn event(&mut self, screen: &mut Screen, mut event: AgentEvent) -> io::Result<()> {
-        if let (AgentEvent::Start { model, .. }, Some(asked)) = (&mut event, &self.model) {
-            model.clone_from(asked);
-        }
+    pub(super) fn event(&mut self, screen: &mut Screen, event: AgentEvent) -> io::Result<()> {
         if screen.json {
             return screen.json_line(&event);
         }
@@ -154,10 +148,7 @@ impl Report {
         let end = outcome.end.word();
         let style = if outcome.end == RunEnd::Answer { GOOD } else { WARN };
         row("end", paint(style, end));
-        let model = match &self.model {
-            Some(model) => one_line(model, 100),
-            None => one_line(&outcome.model, 100),
-        };
+        let model = one_line(&outcome.model, 100);
         row(
             "model",
             match self.stand_in {
