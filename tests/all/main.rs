@@ -8,6 +8,7 @@ mod command;
 mod foreign;
 mod hostile;
 mod isolation;
+mod learn;
 mod meters;
 mod models;
 mod plugins;

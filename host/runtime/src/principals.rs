@@ -4,6 +4,10 @@
 //! manifest asks for and the bindings grant, in every call made for that principal and in the
 //! tools these call. A call for nobody in particular, and for somebody who has no table, is under
 //! `[principals."*"]` where there is one; where there is none, the bindings' grants decide alone.
+//! Names are compared byte for byte.
+//!
+//! A connector that serves a model is a plugin like any other: a principal that may ask the model
+//! needs what its connector needs, its requests and its key.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -166,8 +166,8 @@ impl Policy {
         }
         if let Some(observer) = &rules.observer {
             let marked = |p: &HttpPattern| p.matches(method, url) && p.only_reads();
-            let reads = rules.manifest.iter().any(marked);
             let pattern = HttpPattern::exactly(method, url);
+            let reads = pattern.only_reads() || rules.manifest.iter().any(marked);
             observer.tell(Use::Http { pattern, reads });
         }
         Ok(())
