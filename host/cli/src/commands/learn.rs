@@ -65,7 +65,10 @@ pub(super) async fn run(
 
     let grant = grant_lines(name, &grant);
     let capabilities = least.as_ref().map(capability_lines).transpose().map_err(Failure::fault)?;
-    if let (Some(folder), Some(lines)) = (&args.write, &capabilities) {
+    // What is told by examples that do not hold is no manifest to ship.
+    if let (Some(folder), Some(lines), true) =
+        (&args.write, &capabilities, seen.problems.is_empty())
+    {
         let file = folder.join("plugin.toml");
         let text = std::fs::read_to_string(&file).map_err(file_error(&file))?;
         let edited = edit::with_capabilities(&text, lines)

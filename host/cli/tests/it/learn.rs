@@ -37,5 +37,8 @@ fn an_example_that_does_not_hold_is_told() {
     assert_eq!(learnt.code, 1, "{learnt:?}");
     assert!(learnt.stderr.contains("probe/echo, Wrong: it does not hold (value)"), "{learnt:?}");
     assert_eq!(folder.run(&["learn", "gone"]).code, 3);
-    assert_eq!(folder.run(&["learn", "probe", "--write", "gone"]).code, 7);
+    // Nothing is written then.
+    let before = folder.read("source/plugin.toml");
+    assert_eq!(folder.run(&["learn", "probe", "--write", "source"]).code, 1);
+    assert_eq!(folder.read("source/plugin.toml"), before);
 }
