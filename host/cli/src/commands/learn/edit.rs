@@ -68,7 +68,7 @@ fn plain(item: &Item) -> Option<String> {
                 entries.sort();
                 format!("{{{}}}", entries.join(","))
             }
-            other => other.to_string().trim().to_owned(),
+            other => other.clone().decorated("", "").to_string(),
         }
     }
     item.as_value().map(of)
