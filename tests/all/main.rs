@@ -8,6 +8,8 @@ mod command;
 mod foreign;
 mod hostile;
 mod isolation;
+mod learn;
 mod meters;
 mod models;
 mod plugins;
+mod principals;

@@ -91,6 +91,8 @@ pub(crate) enum Command {
     New(NewArgs),
     Build(BuildArgs),
     Pack(PackArgs),
+    Accept(AcceptArgs),
+    Learn(LearnArgs),
     Validate(ValidateArgs),
     Wit(WitArgs),
     /// Checks this machine and the configuration
@@ -107,8 +109,8 @@ Examples:
 /// The commands as `--help` groups them.
 const GROUPS: [(&str, &[&str]); 3] = [
     ("Use plugins", &["list", "inspect", "call", "run", "mcp"]),
-    ("Make plugins", &["new", "build", "pack", "wit"]),
-    ("Look after them", &["validate", "doctor", "completions"]),
+    ("Make plugins", &["new", "build", "pack", "learn", "wit"]),
+    ("Look after them", &["accept", "validate", "doctor", "completions"]),
 ];
 
 /// Lists the tools there are
@@ -298,10 +300,55 @@ pub(crate) struct PackArgs {
     pub(crate) output: Option<PathBuf>,
 }
 
-/// Checks files: configuration, agents, scripts, plugin.toml, examples.json, plugins
+/// Accepts plugins as they are, in ampoule.lock
 ///
-/// What a file should be is told by its name: ampoule.toml (and any other .toml), *.script.toml,
-/// plugin.toml, examples.json, *.md for an agent, *.wasm for a plugin.
+/// Shows what each asks for beyond what was accepted before (`+`) and what it no longer asks for
+/// (`-`), and pins it in ampoule.lock beside ampoule.toml. From then on a plugin that asks for more,
+/// and one that was not accepted, is refused.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  ampoule accept --all
+  ampoule accept web-scrape
+  ampoule accept --check")]
+pub(crate) struct AcceptArgs {
+    /// The bindings to accept
+    #[arg(value_name = "NAME", required_unless_present_any = ["all", "check"])]
+    pub(crate) names: Vec<String>,
+    /// Accepts every binding
+    #[arg(long, conflicts_with = "names")]
+    pub(crate) all: bool,
+    /// Writes nothing; ends with 3 if something would have to be accepted
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+/// Learns the least a plugin can do with
+///
+/// Runs the examples of its tools, under what ampoule.toml grants, and watches what they use. Prints
+/// the least `[capabilities]` and the least grants, after it has run the examples once more with no
+/// other grants. What no example uses is not learnt.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  ampoule learn web-scrape
+  ampoule learn files --workspace fixtures --write plugins/files")]
+pub(crate) struct LearnArgs {
+    /// The binding
+    #[arg(value_name = "PLUGIN")]
+    pub(crate) binding: String,
+    /// A folder of which every example gets a copy to work in [default: an empty folder]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) workspace: Option<PathBuf>,
+    /// Puts the capabilities into plugin.toml of the plugin's source folder
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub(crate) write: Option<PathBuf>,
+}
+
+/// Checks files: configuration, locks, agents, scripts, plugin.toml, examples.json, plugins
+///
+/// What a file should be is told by its name: ampoule.toml (and any other .toml), ampoule.lock (and
+/// any other .lock), *.script.toml, plugin.toml, examples.json, *.md for an agent, *.wasm for a plugin.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

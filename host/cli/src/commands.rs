@@ -1,10 +1,12 @@
 //! The commands, one file each.
 
+mod accept;
 mod build;
 mod call;
 mod completions;
 mod doctor;
 mod inspect;
+mod learn;
 mod list;
 mod mcp;
 mod new;
@@ -36,6 +38,8 @@ pub(crate) async fn run(cli: Cli, screen: &mut Screen) -> Result<Exit, Failure> 
         Command::New(args) => new::run(&args, screen),
         Command::Build(args) => build::run(&args, screen).await,
         Command::Pack(args) => pack::run(&args, screen).await,
+        Command::Accept(args) => accept::run(&args, &global, screen).await,
+        Command::Learn(args) => learn::run(&args, &global, screen).await,
         Command::Validate(args) => validate::run(&args, &global, screen).await,
         Command::Wit(args) => wit::run(&args, screen),
         Command::Doctor => doctor::run(&global, screen).await,

@@ -31,6 +31,12 @@ impl ToolPattern {
         }
     }
 
+    /// Whether it is certain that `wider` stands for every tool this one stands for.
+    pub fn within(&self, wider: &ToolPattern) -> bool {
+        // A `*` read as a character is taken in only by a `*`, which takes in all it stands for.
+        wider.matches(&self.0)
+    }
+
     /// As it was written.
     pub fn as_str(&self) -> &str {
         &self.0

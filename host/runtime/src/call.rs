@@ -19,9 +19,11 @@ use wasmtime::{Store, Trap};
 use crate::bindings::ampoule::plugin::types;
 use crate::bindings::exports::ampoule::llm::llm;
 use crate::engine::FUEL_YIELD_INTERVAL;
+use crate::grants::Grants;
 use crate::host::{Host, HostFault};
 use crate::imports::block_bytes;
 use crate::limits::{self, Limiter};
+use crate::observe::Observer;
 use crate::plugin::Code;
 use crate::reflect::{Answer, Budget};
 use crate::registry::{Binding, BoundTool, EntryPoint};
@@ -40,6 +42,8 @@ pub(crate) struct Request {
     pub depth: u64,
     /// The call whose guest makes it; none from outside.
     pub caller: Option<Arc<Running>>,
+    /// Who is told what it uses.
+    pub observer: Option<Observer>,
 }
 
 /// An outcome, and the blobs that go with it.
@@ -92,11 +96,17 @@ pub(crate) async fn invoke(host: Host, tool: Arc<BoundTool>, request: Request) -
     };
     receipt.queued = queued.elapsed();
     let passed = Passed::of(&arguments, &request);
-    let Request { context, account, depth, caller, .. } = request;
+    let Request { context, account, depth, caller, observer, .. } = request;
+    let grants = tool.binding.grants_for(context.principal.as_deref());
+    let grants = match observer {
+        Some(observer) => Arc::new(grants.observed(&observer)),
+        None => grants.clone(),
+    };
     let tool_id = tool.definition.id.clone();
     let live = Live::start(
         host,
         tool.binding.clone(),
+        grants,
         id,
         tool_id,
         context,
@@ -198,6 +208,7 @@ impl Live {
     fn start(
         host: Host,
         binding: Arc<Binding>,
+        grants: Arc<Grants>,
         id: String,
         tool: String,
         context: CallContext,
@@ -243,6 +254,7 @@ impl Live {
             id,
             tool,
             binding,
+            grants,
             blobs: context.blobs.clone().unwrap_or_default(),
             context,
             account: account.clone(),
@@ -547,7 +559,8 @@ async fn connect(
     }
     let above = context.budget.clone().unwrap_or_else(|| host.run_account());
     let depth = above.used(Meter::ToolDepth) + 1;
-    let deepest = binding.limits.get(Meter::ToolDepth);
+    let limits = binding.limits_for(context.principal.as_deref());
+    let deepest = limits.get(Meter::ToolDepth);
     if depth > deepest {
         let breach = Breach { meter: Meter::ToolDepth, limit: deepest, above: false };
         return Err(refused(End::Limit(breach)));
@@ -555,13 +568,15 @@ async fn connect(
     let permit = host.admit(depth, &context).await.map_err(refused)?;
     let code = binding.plugin.code(host.compiler()).await;
     let code = code.map_err(|error| refused(End::Fault(error.to_string())))?.clone();
-    let account = above.child(binding.limits);
+    let account = above.child(limits);
     let id = host.next_id();
     let name = format!("{}/llm", binding.name);
     let passed = Passed(HashSet::new());
     // A model answers; it has no business with the run's files.
     let context = CallContext { workspace: None, ..context };
-    let live = Live::start(host, binding, id, name, context, account, depth, None, passed, permit);
+    let grants = binding.grants_for(context.principal.as_deref()).clone();
+    let live =
+        Live::start(host, binding, grants, id, name, context, account, depth, None, passed, permit);
     live.map(|live| (live, code)).map_err(|start| refused(start.0))
 }
 

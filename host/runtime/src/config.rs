@@ -11,9 +11,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::egress::{AddressGrant, AudiencePattern, HttpPattern};
+use crate::egress::{AddressGrant, AudiencePattern, HttpPattern, toml_key};
 use crate::error::HostError;
+use crate::lock::Lock;
 use crate::manifest::{FileAccess, LimitValue, is_plugin_name, limits_over};
+use crate::principals::PrincipalConfig;
 
 /// The operator's file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -32,6 +34,12 @@ pub struct Config {
     /// Plugins under a name. A plugin that is found and not bound is bound under its own name,
     /// with no grant.
     pub bindings: BTreeMap<String, BindingConfig>,
+    /// What of all that is left in calls made for a principal. `"*"` is everybody who has no
+    /// table. Default: all of it.
+    pub principals: BTreeMap<String, PrincipalConfig>,
+    /// What was accepted, from the lock beside the file. Default: no lock, nothing is pinned.
+    #[serde(skip)]
+    pub lock: Option<Lock>,
 }
 
 /// A plugin under a name, with settings and grants.
@@ -94,14 +102,22 @@ pub enum SecretSource {
     File(PathBuf),
 }
 
+impl BindingConfig {
+    /// Whether the plugin is named by the path of its file.
+    pub fn names_a_path(&self) -> bool {
+        self.plugin.as_ref().is_some_and(|plugin| plugin.contains(['/', '.']))
+    }
+}
+
 impl Config {
-    /// Reads `ampoule.toml`.
+    /// Reads `ampoule.toml`, and `ampoule.lock` beside it where there is one.
     ///
     /// # Errors
     /// It cannot be read or is malformed; with the line.
     pub fn read(path: &Path) -> Result<Config, HostError> {
         let text = std::fs::read_to_string(path).map_err(HostError::io(path))?;
         let mut config = Config::parse(&text).map_err(|error| HostError::config(path, error))?;
+        config.lock = Lock::read(&Lock::path(path))?;
         let folder = path.parent().unwrap_or(Path::new("."));
         for plugin in &mut config.plugins {
             *plugin = folder.join(&*plugin);
@@ -148,6 +164,11 @@ impl Config {
                     )));
                 }
             }
+        }
+        for (name, principal) in &self.principals {
+            let known = |secret: &str| self.secrets.contains_key(secret);
+            let checked = principal.check(name, known);
+            checked.map_err(|error| format!("[principals.{}]: {error}", toml_key(name)))?;
         }
         Ok(())
     }
@@ -248,6 +269,17 @@ mod tests {
             "[bindings.a]\ngrant.addresses = [\"10.0.0.0/33\"]",
             "[bindings.a]\ngrant.secrets.k = { secret = \"none\" }",
             "[secrets]\nk = { env = \"A\", file = \"b\" }",
+            "lock = {}",
+            "[principals.a]\nhttp = []",
+            "[principals.a]\ngrant.file = \"read\"",
+            "[principals.a]\ngrant.files = \"write\"",
+            "[principals.a]\ngrant.http = [\"GET example.com\"]",
+            "[principals.a]\ngrant.secrets = [\"none\"]",
+            "[principals.a]\ntools = [\"a b\"]",
+            "[principals.a]\nlimits = { fuels = 1 }",
+            "[principals.a]\nlimits = { stack = 1 }",
+            "[principals.\"\"]",
+            "[principals.\"a\\n\"]",
         ] {
             assert!(Config::parse(bad).is_err(), "accepted: {bad}");
         }

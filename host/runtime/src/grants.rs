@@ -1,16 +1,20 @@
-//! What a binding may do: what its manifest asks for ∩ what the operator allows.
+//! What a binding may do: what its manifest asks for ∩ what the operator allows ∩ what is left to
+//! the principal of the call.
 //!
 //! Every import asks here first. A refusal names the gate (`manifest` where the plugin never
-//! asked, `grant` where the operator has not allowed it) and the lines of `ampoule.toml` that
-//! would allow it.
+//! asked, `grant` where the operator has not allowed it, `principal` where not for this one) and
+//! the lines of `ampoule.toml` that would allow it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ampoule_contract::{Denial, ToolPattern};
 
 use crate::config::GrantConfig;
 use crate::egress::{AudiencePattern, Inject, Policy};
 use crate::manifest::{FileAccess, Requests};
+use crate::observe::{Observer, Use};
+use crate::principals::Principal;
 
 /// The effective grants of a binding.
 #[derive(Clone, Debug)]
@@ -28,6 +32,10 @@ pub(crate) struct Grants {
     granted_services: BTreeMap<String, String>,
     requested_secrets: Vec<String>,
     secrets: BTreeMap<String, GrantedSecret>,
+    /// For whom; nobody, where nothing is narrowed.
+    principal: Option<Arc<Principal>>,
+    /// Who is told what is used.
+    observer: Option<Observer>,
 }
 
 /// A name that a guest gives, as it may stand in messages, receipts and lines of configuration.
@@ -92,19 +100,49 @@ impl Grants {
             granted_services: grant.services.clone(),
             secrets: secrets.collect(),
             requested_secrets: all.secrets.into_keys().collect(),
+            principal: None,
+            observer: None,
+        }
+    }
+
+    /// What of it is left to a principal.
+    pub(crate) fn under(&self, principal: &Arc<Principal>) -> Grants {
+        let http = self.http.as_ref().map(|policy| match principal.http() {
+            Some((key, left)) => policy.under_principal(key, left),
+            None => policy.clone(),
+        });
+        Grants { http, principal: Some(principal.clone()), ..self.clone() }
+    }
+
+    /// The same, with somebody who is told what is used.
+    pub(crate) fn observed(&self, observer: &Observer) -> Grants {
+        let http = self.http.as_ref().map(|policy| policy.observed(observer));
+        Grants { http, observer: Some(observer.clone()), ..self.clone() }
+    }
+
+    /// Tells what is used, which was allowed.
+    fn used(&self, used: impl FnOnce() -> Use) {
+        if let Some(observer) = &self.observer {
+            observer.tell(used());
         }
     }
 
     pub(crate) fn clock(&self) -> Result<(), Denial> {
-        self.switch("clock", self.clock)
+        self.switch("clock", self.clock)?;
+        self.used(|| Use::Clock);
+        Ok(())
     }
 
     pub(crate) fn random(&self) -> Result<(), Denial> {
-        self.switch("random", self.random)
+        self.switch("random", self.random)?;
+        self.used(|| Use::Random);
+        Ok(())
     }
 
     pub(crate) fn ask(&self) -> Result<(), Denial> {
-        self.switch("ask", self.ask)
+        self.switch("ask", self.ask)?;
+        self.used(|| Use::Ask);
+        Ok(())
     }
 
     fn switch(&self, name: &str, switch: Switch) -> Result<(), Denial> {
@@ -131,12 +169,20 @@ impl Grants {
             let what = format!("{} access to the workspace", wanted.name());
             return Err(self.not_granted(what, format!("grant.files = \"{}\"", wanted.name())));
         }
+        self.principal.as_ref().map_or(Ok(()), |principal| principal.files(wanted))?;
+        self.used(|| Use::Files(wanted));
         Ok(())
     }
 
     /// What it may do with files at most.
     pub(crate) fn file_access(&self) -> Option<FileAccess> {
-        self.requested_files.min(self.granted_files)
+        let most = self.requested_files.min(self.granted_files);
+        let most = self.principal.as_ref().map_or(most, |principal| principal.file_access(most));
+        if let Some(most) = most {
+            // Asked by WASI, which gives it as a directory.
+            self.used(|| Use::Files(most.min(FileAccess::Read)));
+        }
+        most
     }
 
     pub(crate) fn tool(&self, id: &str) -> Result<(), Denial> {
@@ -148,7 +194,12 @@ impl Grants {
             let line = format!("grant.tools = [\"{named}\"]");
             return Err(self.not_granted(format!("calling the tool `{named}`"), line));
         }
-        Ok(())
+        self.principal.as_ref().map_or(Ok(()), |principal| principal.tool(id))
+    }
+
+    /// Notes that it calls a tool, which was allowed.
+    pub(crate) fn calls(&self, id: &str) {
+        self.used(|| Use::Tool(id.to_owned()));
     }
 
     /// Whether it may call any tool at all.
@@ -167,10 +218,13 @@ impl Grants {
         if !self.requested_services.iter().any(|requested| requested == service) {
             return Err(self.not_requested(&format!("services = [\"{service}\"]")));
         }
-        self.granted_services.get(service).map(String::as_str).ok_or_else(|| {
+        let server = self.granted_services.get(service).ok_or_else(|| {
             let line = format!("grant.services = {{ {service} = \"BINDING\" }}");
             self.not_granted(format!("the service `{service}`"), line)
-        })
+        })?;
+        self.principal.as_ref().map_or(Ok(()), |principal| principal.service(service))?;
+        self.used(|| Use::Service(service.to_owned()));
+        Ok(server)
     }
 
     pub(crate) fn secret(&self, name: &str) -> Result<&GrantedSecret, Denial> {
@@ -178,10 +232,14 @@ impl Grants {
         if !self.requested_secrets.iter().any(|requested| requested == name) {
             return Err(self.not_requested(&format!("secrets.{name}")));
         }
-        self.secrets.get(name).ok_or_else(|| {
+        let granted = self.secrets.get(name).ok_or_else(|| {
             let line = format!("grant.secrets.{name} = {{ secret = \"NAME\" }}");
             self.not_granted(format!("the secret `{name}`"), line)
-        })
+        })?;
+        let left = |principal: &Arc<Principal>| principal.secret(name, &granted.source);
+        self.principal.as_ref().map_or(Ok(()), left)?;
+        self.used(|| Use::Secret(name.to_owned()));
+        Ok(granted)
     }
 
     /// What the plugin cannot do without and has not been granted at all.

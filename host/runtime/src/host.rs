@@ -20,8 +20,10 @@ use crate::config::Config;
 use crate::egress::Egress;
 use crate::engine::POOL_INSTANCES;
 use crate::error::HostError;
+use crate::lock::Pin;
 use crate::manifest::Manifest;
 use crate::model::Connector;
+use crate::observe::{Observer, Use};
 use crate::plugin::Compiler;
 use crate::reach::Reach;
 use crate::registry::{BoundTool, Registry};
@@ -205,14 +207,38 @@ impl Host {
     /// Calls a tool. Always answers, with a receipt whatever the end; dropping the future
     /// cancels the call and frees everything but file work already handed to a thread.
     pub async fn call(&self, call: ToolCall) -> Outcome {
+        self.dispatch(call, None).await
+    }
+
+    /// Calls a tool as [`Host::call`] does, and tells what its plugin used of what it was allowed,
+    /// each thing once; what the tools it calls use is not among it.
+    pub async fn observe(&self, call: ToolCall) -> (Outcome, Vec<Use>) {
+        let observer = Observer::default();
+        let outcome = self.dispatch(call, Some(observer.clone())).await;
+        (outcome, observer.uses())
+    }
+
+    async fn dispatch(&self, call: ToolCall, observer: Option<Observer>) -> Outcome {
         let ToolCall { tool, arguments, context } = call;
-        match self.find(&tool) {
+        let found = self.find(&tool);
+        if let Some(callee) = &found
+            && let Some((_, principal)) =
+                self.registry().principals.of(context.principal.as_deref())
+            && let Err(denial) = principal.calls(callee.id())
+        {
+            let mut receipt = Receipt::empty(self.next_id(), callee.id().to_owned(), "denied");
+            receipt.denials.push(denial.clone());
+            return Outcome { end: End::Denied(denial), receipt };
+        }
+        match found {
             Some(Callee::Plugin(tool)) => {
                 let above = context.budget.clone().unwrap_or_else(|| self.run_account());
                 // A tool that is no plugin may lie between: what it was called with says how deep.
                 let depth = above.used(Meter::ToolDepth);
-                let account = above.child(tool.binding.limits);
-                let request = Request { arguments, context, account, depth, caller: None };
+                let limits = tool.binding.limits_for(context.principal.as_deref());
+                let account = above.child(limits);
+                let caller = None;
+                let request = Request { arguments, context, account, depth, caller, observer };
                 crate::call::invoke(self.clone(), tool, request).await.outcome
             }
             Some(Callee::Other(tools, definition)) => {
@@ -459,6 +485,8 @@ pub struct BindingInfo {
     pub missing: Option<ampoule_contract::Denial>,
     /// The limits of a call.
     pub limits: Limits,
+    /// The plugin as a lock would pin it.
+    pub pin: Pin,
 }
 
 impl BindingInfo {
@@ -483,6 +511,7 @@ impl BindingInfo {
             allow,
             missing: binding.missing.clone(),
             limits: binding.limits,
+            pin: binding.pin.clone(),
         }
     }
 }

@@ -123,7 +123,7 @@ impl Gate for Host<'_> {
         fuel: u64,
         check: impl FnOnce(&Grants) -> Result<(), Denial>,
     ) -> wasmtime::Result<Result<(), types::Error>> {
-        let refused = check(&self.get().call.binding.grants).err();
+        let refused = check(&self.get().call.grants).err();
         self.enter(fuel)?;
         Ok(match refused {
             None => Ok(()),

@@ -31,8 +31,8 @@
 //!
 //! # Where things are
 //!
-//! What a plugin asks for is its [`manifest`]; what the operator allows is [`config`]; the
-//! network is [`egress`]. An embedder can bring its own [`Secrets`], [`Ask`], models and tools.
+//! What a plugin asks for is its [`manifest`]; what the operator allows is [`config`], and for whom
+//! [`principals`]; what was accepted is [`lock`]ed; the network is [`egress`]. An embedder can bring its own [`Secrets`], [`Ask`], models and tools.
 
 mod ask;
 mod binary;
@@ -52,11 +52,15 @@ mod host;
 #[allow(unreachable_pub, reason = "the generated bindings re-export the types of resources")]
 mod imports;
 mod json;
+pub mod learn;
 mod limits;
+pub mod lock;
 pub mod manifest;
 mod model;
+mod observe;
 pub mod package;
 mod plugin;
+pub mod principals;
 mod reach;
 mod reflect;
 mod registry;
@@ -76,6 +80,8 @@ pub use config::Config;
 pub use error::HostError;
 pub use function::FunctionTool;
 pub use host::{BindingInfo, Host, HostBuilder, user_cache};
+pub use lock::Lock;
 pub use manifest::Manifest;
+pub use observe::Use;
 pub use reach::Reach;
 pub use secrets::{ConfiguredSecrets, Secrets};

@@ -183,7 +183,7 @@ impl Requests {
     }
 
     /// Bounds and names, of these requests alone; `at` is where they stand.
-    fn check(&self, at: &str) -> Result<(), String> {
+    pub(crate) fn check(&self, at: &str) -> Result<(), String> {
         for (kind, count) in [
             ("http", self.http.len()),
             ("tools", self.tools.len()),

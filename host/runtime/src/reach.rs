@@ -201,13 +201,13 @@ pub(crate) fn lines(binding: &str, requests: &Requests, grant: &GrantConfig) -> 
     Some(text)
 }
 
-fn list(items: &[impl fmt::Display]) -> String {
+pub(crate) fn list(items: &[impl fmt::Display]) -> String {
     let items: Vec<_> = items.iter().map(|item| quoted(&item.to_string())).collect();
     format!("[{}]", items.join(", "))
 }
 
 /// A text as TOML writes it: JSON's escapes are among TOML's.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 

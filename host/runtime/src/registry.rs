@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ampoule_contract::{Denial, Effects, Limits, Meter, ToolDefinition, ToolKind};
 use serde_json::Value;
@@ -11,8 +11,10 @@ use crate::cache::{INDEX, Index};
 use crate::config::{BindingConfig, Config};
 use crate::error::HostError;
 use crate::grants::Grants;
+use crate::lock::Pin;
 use crate::manifest::{Manifest, Requests, ToolManifest};
 use crate::plugin::{Compiler, Plugin};
+use crate::principals::Principals;
 use crate::schema::Schema;
 
 /// All bindings and tools of a host at one time.
@@ -22,6 +24,7 @@ pub(crate) struct Registry {
     pub tools: BTreeMap<String, Arc<BoundTool>>,
     /// Files and bindings that were refused, and why. The others work all the same.
     pub refused: Vec<HostError>,
+    pub principals: Principals,
 }
 
 /// A plugin under a name, with settings, grants and limits.
@@ -30,12 +33,35 @@ pub(crate) struct Binding {
     pub plugin: Arc<Plugin>,
     /// The settings, a JSON object.
     pub settings: String,
-    pub grants: Grants,
+    grants: Arc<Grants>,
+    principals: Principals,
+    /// What of the grants is left, by principals' tables; each made when it is first needed.
+    narrowed: BTreeMap<String, OnceLock<Arc<Grants>>>,
+    /// The plugin as a lock would pin it.
+    pub pin: Pin,
     pub requests: Requests,
     pub config: BindingConfig,
     pub limits: Limits,
     /// Why none of its tools can be called: something it cannot do without is not granted.
     pub missing: Option<Denial>,
+}
+
+impl Binding {
+    /// The grants that a call for `principal` has.
+    pub(crate) fn grants_for(&self, principal: Option<&str>) -> &Arc<Grants> {
+        let found = self.principals.of(principal);
+        let narrowed = found.and_then(|(name, principal)| {
+            let narrowed = self.narrowed.get(name)?;
+            Some(narrowed.get_or_init(|| Arc::new(self.grants.under(principal))))
+        });
+        narrowed.unwrap_or(&self.grants)
+    }
+
+    /// The limits that a call for `principal` has.
+    pub(crate) fn limits_for(&self, principal: Option<&str>) -> Limits {
+        let found = self.principals.of(principal);
+        found.map_or(self.limits, |(_, principal)| self.limits.min(&principal.caps))
+    }
 }
 
 /// A tool of a binding, with its schemas.
@@ -121,7 +147,9 @@ impl Registry {
         config.caps().map_err(|error| HostError::config("ampoule.toml", error))?;
         let mut index: Index =
             compiler.cache.as_ref().map(|cache| cache.table(INDEX)).unwrap_or_default();
-        let mut registry = Registry::default();
+        let principals = Principals::new(&config.principals);
+        let principals = principals.map_err(|error| HostError::config("ampoule.toml", error))?;
+        let mut registry = Registry { principals, ..Registry::default() };
         let mut found = Found::default();
         for path in registry.search(&config.plugins) {
             match Plugin::read(&path, &mut index) {
@@ -132,7 +160,7 @@ impl Registry {
         for (name, binding) in &config.bindings {
             let plugin = match binding.plugin.as_deref() {
                 // A path means that file, whatever others call themselves.
-                Some(path) if path.contains(['/', '.']) => {
+                Some(path) if binding.names_a_path() => {
                     Plugin::read(Path::new(path), &mut index).map(Arc::new)
                 }
                 wanted => found.plugin(wanted.unwrap_or(name), name).cloned().map_err(|problem| {
@@ -229,20 +257,29 @@ impl Registry {
             checked.map_err(|problem| refused(format!("settings: {problem}")))?;
         }
         let grants = Grants::new(name, &requests, &config.grant);
+        let tools = match &plugin.manifest {
+            Some(manifest) => from_manifest(manifest),
+            None => reflected(&plugin, compiler).await?,
+        };
+        let offered = tools.iter().map(|(tool, _)| (tool.name.as_str(), tool.effects));
+        let pin = Pin::new(&plugin, offered);
+        if let Some(lock) = &all.lock {
+            lock.admit(name, &pin, config.names_a_path()).map_err(refused)?;
+        }
+        let principals = self.principals.clone();
         let binding = Arc::new(Binding {
             name: name.to_owned(),
             settings: settings.to_string(),
             missing: grants.missing(&requests),
-            grants,
+            grants: Arc::new(grants),
+            narrowed: principals.names().map(|name| (name.clone(), OnceLock::new())).collect(),
+            principals,
+            pin,
             requests,
             config: config.clone(),
             limits,
             plugin: plugin.clone(),
         });
-        let tools = match &plugin.manifest {
-            Some(manifest) => from_manifest(manifest),
-            None => reflected(&plugin, compiler).await?,
-        };
         let alone = tools.len() == 1;
         for (tool, entry) in tools {
             let id = if alone { name.to_owned() } else { format!("{name}/{}", tool.name) };

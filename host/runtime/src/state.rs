@@ -12,6 +12,7 @@ use tokio::sync::{Notify, RwLock};
 use wasmtime::component::ResourceTable;
 
 use crate::bindings::ampoule::plugin::types;
+use crate::grants::Grants;
 use crate::host::Host;
 use crate::imports::wasi::Wasi;
 use crate::limits::Limiter;
@@ -35,6 +36,8 @@ pub(crate) struct Running {
     /// Id of the tool.
     pub tool: String,
     pub binding: Arc<Binding>,
+    /// What it may do: the binding's grants, as far as they are left to its principal.
+    pub grants: Arc<Grants>,
     pub context: CallContext,
     pub account: Arc<Account>,
     /// 0 for a call from outside, one more for each tool in between.

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use ampoule::lock::Standing;
 use ampoule::manifest::is_plugin_name;
 use ampoule::{BindingInfo, Effects, Example, Host, Limits, Meter, ToolDefinition, Tools};
 use serde_json::json;
@@ -26,6 +27,10 @@ const EXAMPLE_CHARS: usize = 300;
 pub(super) struct Inspected {
     pub(super) binding: BindingInfo,
     pub(super) tools: Vec<Arc<ToolDefinition>>,
+    /// How it stands to the lock, where there is one.
+    pub(super) standing: Option<Standing>,
+    /// What it asks for beyond what the lock accepts.
+    pub(super) asks: Vec<String>,
 }
 
 pub(super) async fn run(
@@ -39,7 +44,11 @@ pub(super) async fn run(
         false => of_name(global, &args.what).await?,
     };
     if screen.json {
-        screen.document(&json!({ "binding": inspected.binding, "tools": inspected.tools }))?;
+        screen.document(&json!({
+            "binding": inspected.binding,
+            "tools": inspected.tools,
+            "lock": { "standing": inspected.standing, "asks": inspected.asks },
+        }))?;
     } else {
         print(&inspected, is_file, screen)?;
     }
@@ -64,24 +73,32 @@ pub(super) async fn of_file(global: &Global, file: &Path) -> Result<Inspected, F
         host.reload(Setup::of_file(global, file, &own)?.config).await?;
     }
     match host.bindings().into_iter().next() {
-        Some(binding) => Ok(Inspected { tools: host.tools(), binding }),
+        Some(binding) => {
+            Ok(Inspected { tools: host.tools(), binding, standing: None, asks: Vec::new() })
+        }
         None => Err(Failure::configuration(host.refused().join("\n"))),
     }
 }
 
 /// A binding, or the binding of a tool.
 async fn of_name(global: &Global, name: &str) -> Result<Inspected, Failure> {
-    let host = Setup::find(global)?.with_plugins()?.host().await?;
+    let mut setup = Setup::find(global)?.with_plugins()?;
+    // Looked at without the lock: what it refuses is what one wants to look at most.
+    let lock = setup.config.lock.take();
+    let host = setup.host().await?;
     let all = host.tools();
     let of_tool = all.iter().find(|tool| tool.id == name || tool.model_name() == name);
     let binding = of_tool.map_or(name, |tool| tool.binding.as_str());
     let found = host.bindings().into_iter().find(|known| known.name == binding);
     let Some(binding) = found else { return Err(unknown(name, &host)) };
     let tools = all.iter().filter(|tool| tool.binding == binding.name).cloned().collect();
-    Ok(Inspected { binding, tools })
+    let (name, pin) = (&binding.name, &binding.pin);
+    let standing = lock.as_ref().map(|lock| lock.standing(name, pin));
+    let asks = lock.map(|lock| lock.beyond(name, pin)).unwrap_or_default();
+    Ok(Inspected { binding, tools, standing, asks })
 }
 
-fn unknown(name: &str, host: &Host) -> Failure {
+pub(super) fn unknown(name: &str, host: &Host) -> Failure {
     let known: Vec<_> = host.bindings().into_iter().map(|binding| binding.name).collect();
     let message = format!("there is no plugin or tool `{}`", one_line(name, 80));
     let mut hint = match known.is_empty() {
@@ -95,13 +112,19 @@ fn unknown(name: &str, host: &Host) -> Failure {
 }
 
 fn print(inspected: &Inspected, is_file: bool, screen: &mut Screen) -> io::Result<()> {
-    let Inspected { binding, tools } = inspected;
+    let Inspected { binding, tools, standing, asks } = inspected;
     let width = screen.width();
     let out = screen.out();
     head(out, binding, is_file, width)?;
 
     writeln!(out, "\n{STRONG}This plugin can at most{STRONG:#}")?;
     reach(out, binding, is_file, width)?;
+
+    if let Some(standing) = standing {
+        writeln!(out, "\n{STRONG}By ampoule.lock{STRONG:#}")?;
+        writeln!(out, "  {}", super::accept::words(*standing))?;
+        super::accept::lines(out, asks)?;
+    }
 
     writeln!(out, "\n{STRONG}Limits of a call{STRONG:#}")?;
     limits(&binding.limits).print(out, width)?;

@@ -44,6 +44,14 @@ pub(super) async fn pack(wasm: &[u8], path: &Path, folder: &Path) -> Result<Pack
 /// # Errors
 /// It cannot be written.
 pub(super) fn write(package: &Package, output: &Path) -> Result<(), Failure> {
+    replace(output, &package.wasm)
+}
+
+/// Writes a file whole or not at all, in place of one that is there.
+///
+/// # Errors
+/// It cannot be written.
+pub(super) fn replace(output: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
     let written = || {
@@ -53,7 +61,7 @@ pub(super) fn write(package: &Package, output: &Path) -> Result<(), Failure> {
         #[cfg(unix)]
         file.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let mut file = file.tempfile_in(folder)?;
-        file.write_all(&package.wasm)?;
+        file.write_all(bytes)?;
         file.persist(output)?;
         Ok(())
     };

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use ampoule::manifest::{LimitValue, PluginFile};
-use ampoule::{Config, Meter, package};
+use ampoule::{Config, Lock, Meter, package};
 use ampoule_agent::AgentFile;
 use ampoule_services::{Script, Scripted};
 use serde::Serialize;
@@ -20,6 +20,7 @@ use crate::setup::{CONFIG_FILE, Setup};
 #[serde(rename_all = "kebab-case")]
 enum Kind {
     Config,
+    Lock,
     Agent,
     Script,
     PluginFile,
@@ -91,6 +92,7 @@ impl Kind {
     const fn words(self) -> &'static str {
         match self {
             Kind::Config => "configuration",
+            Kind::Lock => "lock",
             Kind::Agent => "agent",
             Kind::Script => "script",
             Kind::PluginFile => "plugin.toml",
@@ -107,7 +109,8 @@ fn kind(file: &Path) -> Option<Kind> {
     match (name, ending) {
         ("plugin.toml", _) => Some(Kind::PluginFile),
         ("examples.json", _) => Some(Kind::Examples),
-        ("Cargo.toml", _) => None,
+        ("Cargo.toml" | "Cargo.lock", _) => None,
+        (_, "lock") => Some(Kind::Lock),
         (_, "toml") if name.ends_with(".script.toml") => Some(Kind::Script),
         (_, "toml") => Some(Kind::Config),
         (_, "md") => Some(Kind::Agent),
@@ -121,6 +124,10 @@ async fn check(kind: Kind, file: &Path, global: &Global) -> Result<(), String> {
     let told = |error: &dyn std::fmt::Display| without_path(&error.to_string(), file);
     match kind {
         Kind::Config => Config::read(file).map(drop).map_err(|error| told(&error)),
+        Kind::Lock => match Lock::read(file).map_err(|error| told(&error))? {
+            Some(_) => Ok(()),
+            None => Err("there is no such file".to_owned()),
+        },
         Kind::Agent => AgentFile::open(file).map(drop).map_err(|error| told(&error)),
         Kind::Script => Scripted::open(file).map(drop).map_err(|error| told(&error)),
         Kind::PluginFile => {
@@ -177,6 +184,8 @@ mod tests {
             ("agents/x.md", Some(Kind::Agent)),
             ("x.wasm", Some(Kind::Plugin)),
             ("Cargo.toml", None),
+            ("a/ampoule.lock", Some(Kind::Lock)),
+            ("Cargo.lock", None),
             ("other.json", None),
             ("toml", None),
             ("", None),

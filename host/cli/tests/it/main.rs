@@ -4,12 +4,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod accept;
 mod build;
 mod call;
 mod completions;
 mod doctor;
 mod harness;
 mod inspect;
+mod learn;
 mod list;
 mod mcp;
 mod new;

@@ -8,7 +8,7 @@ fn help_names_every_command_and_every_exit_code() {
     for part in [
         "Use plugins:\n  list         Lists the tools there are\n",
         "Make plugins:\n  new  ",
-        "Look after them:\n  validate  ",
+        "Look after them:\n  accept  ",
         "\nGlobal options:\n",
         "Exit codes:\n  0  it did what it should\n",
         "\n  9  not now",
@@ -25,6 +25,8 @@ fn help_names_every_command_and_every_exit_code() {
         "new",
         "build",
         "pack",
+        "accept",
+        "learn",
         "validate",
         "wit",
         "doctor",

@@ -85,10 +85,7 @@ impl OriginPattern {
         let host = match (&self.host, url.host()) {
             (HostPattern::Any, _) => true,
             (HostPattern::Exact(wanted), host) => wanted == host,
-            (HostPattern::Below(suffix), Host::Name(name)) => name
-                .strip_suffix(suffix.as_str())
-                .and_then(|labels| labels.strip_suffix('.'))
-                .is_some_and(|labels| !labels.is_empty()),
+            (HostPattern::Below(suffix), Host::Name(name)) => is_below(name, suffix),
             (HostPattern::Below(_), Host::Address(_)) => false,
         };
         let port = match self.port {
@@ -99,10 +96,34 @@ impl OriginPattern {
         scheme && host && port
     }
 
+    /// Whether it is certain that `wider` matches whatever this one matches.
+    pub(super) fn within(&self, wider: &OriginPattern) -> bool {
+        let scheme = wider.scheme == SchemePattern::Any || wider.scheme == self.scheme;
+        let host = match (&self.host, &wider.host) {
+            (_, HostPattern::Any) => true,
+            (HostPattern::Exact(host), HostPattern::Exact(wider)) => host == wider,
+            (HostPattern::Exact(Host::Name(name)), HostPattern::Below(suffix)) => {
+                is_below(name, suffix)
+            }
+            (HostPattern::Below(below), HostPattern::Below(suffix)) => {
+                below == suffix || is_below(below, suffix)
+            }
+            _ => false,
+        };
+        let port = wider.port == PortPattern::Any || wider.port == self.port;
+        scheme && host && port
+    }
+
     /// Whether it names one host.
     pub(super) fn names_a_host(&self) -> bool {
         matches!(self.host, HostPattern::Exact(_))
     }
+}
+
+/// Whether a name has labels before `suffix`.
+fn is_below(name: &str, suffix: &str) -> bool {
+    let labels = name.strip_suffix(suffix).and_then(|labels| labels.strip_suffix('.'));
+    labels.is_some_and(|labels| !labels.is_empty())
 }
 
 fn parse_host(text: &str) -> Result<HostPattern, String> {
@@ -190,6 +211,11 @@ impl AudiencePattern {
     /// Whether a secret for this audience may be sent with a request to `url`.
     pub fn matches(&self, url: &CheckedUrl) -> bool {
         self.0.matches(url)
+    }
+
+    /// Whether it is certain that every origin of this audience is one of `wider`.
+    pub fn within(&self, wider: &AudiencePattern) -> bool {
+        self.0.within(&wider.0)
     }
 
     /// The narrowest audience that `url` belongs to.

@@ -139,6 +139,24 @@ impl SegmentPattern {
         SegmentPattern::Literal(segment.bytes.clone())
     }
 
+    /// Whether it is certain that `wider` matches whatever this one matches.
+    pub(super) fn within(&self, wider: &SegmentPattern) -> bool {
+        match (self, wider) {
+            (one, other) if one == other => true,
+            (SegmentPattern::Literal(bytes), _) => {
+                let text = percent_encode(bytes, ENCODED).to_string();
+                segment(&text).is_ok_and(|segment| wider.matches(&segment))
+            }
+            // `*` alone: any text without a separator, which is all that one part can match.
+            (SegmentPattern::Glob(parts), SegmentPattern::Glob(wider)) => {
+                let any = matches!(&wider[..], [part] if part.len() == 2
+                    && part.iter().all(Vec::is_empty));
+                any && parts.len() == 1
+            }
+            (SegmentPattern::Glob(_), SegmentPattern::Literal(_)) => false,
+        }
+    }
+
     pub(super) fn matches(&self, segment: &Segment) -> bool {
         match self {
             SegmentPattern::Literal(bytes) => *bytes == segment.bytes,

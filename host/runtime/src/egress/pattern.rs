@@ -63,6 +63,12 @@ impl HttpPattern {
         }
     }
 
+    /// The same requests, marked as ones that only query.
+    #[must_use]
+    pub fn reading(self) -> HttpPattern {
+        HttpPattern { reads: true, ..self }
+    }
+
     /// Whether a request is in the set.
     pub fn matches(&self, method: &str, url: &CheckedUrl) -> bool {
         let method = match &self.methods {
@@ -77,6 +83,32 @@ impl HttpPattern {
         // `**` stands for one segment or more, of which the first may be empty.
         let length = if self.rest { !rest.is_empty() } else { rest.is_empty() };
         length && self.path.iter().zip(head).all(|(pattern, segment)| pattern.matches(segment))
+    }
+
+    /// Whether it is certain that every request in this set is in `wider`, and that none is taken
+    /// to write which `wider` says only reads.
+    ///
+    /// Where that cannot be told from the two patterns the answer is no.
+    pub fn within(&self, wider: &HttpPattern) -> bool {
+        let methods = match (&self.methods, &wider.methods) {
+            (_, Methods::Any) => true,
+            (Methods::These(list), Methods::These(wider)) => {
+                list.iter().all(|method| wider.contains(method))
+            }
+            (Methods::Any, Methods::These(_)) => false,
+        };
+        let reads = self.only_reads() || !wider.only_reads();
+        methods && reads && self.origin.within(&wider.origin) && self.path_within(wider)
+    }
+
+    fn path_within(&self, wider: &HttpPattern) -> bool {
+        let Some((head, rest)) = self.path.split_at_checked(wider.path.len()) else { return false };
+        let length = match wider.rest {
+            // `**` needs a segment of its own.
+            true => !rest.is_empty() || self.rest,
+            false => rest.is_empty() && !self.rest,
+        };
+        length && head.iter().zip(&wider.path).all(|(segment, wider)| segment.within(wider))
     }
 
     /// Whether every request in the set only reads: it is marked so, or its methods are safe.

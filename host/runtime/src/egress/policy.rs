@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::address::{AddressGrant, special};
 use super::pattern::{HttpPattern, check_method};
 use super::url::{CheckedUrl, Host};
+use crate::observe::{Observer, Use};
 
 /// The longest pattern that a refusal proposes; nobody reads a longer one.
 const MAX_PROPOSED: usize = 512;
@@ -23,12 +24,15 @@ const MAX_NAMED: usize = 4;
 #[derive(Clone, Debug)]
 pub struct Policy(Arc<Rules>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Rules {
     binding: String,
     manifest: Vec<HttpPattern>,
     grant: Vec<HttpPattern>,
     addresses: AddressGrant,
+    /// What is left to a principal, and the name of its table.
+    principal: Option<(String, Vec<HttpPattern>)>,
+    observer: Option<Observer>,
     digest: PolicyDigest,
 }
 
@@ -57,7 +61,30 @@ impl Policy {
         }
         Vec::<String>::from(addresses.clone()).iter().for_each(|address| text(address));
         let digest = hash.finalize().into();
-        Policy(Arc::new(Rules { binding, manifest, grant, addresses, digest }))
+        let (principal, observer) = (None, None);
+        let rules = Rules { binding, manifest, grant, addresses, principal, observer, digest };
+        Policy(Arc::new(rules))
+    }
+
+    /// What of it is left to the principal whose table has the name `key`, as TOML writes it.
+    pub(crate) fn under_principal(&self, key: &str, left: &[HttpPattern]) -> Policy {
+        let mut hash = Sha256::new();
+        hash.update(self.0.digest);
+        for text in std::iter::once(key.to_owned()).chain(left.iter().map(ToString::to_string)) {
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(text);
+        }
+        let principal = Some((key.to_owned(), left.to_vec()));
+        Policy(Arc::new(Rules {
+            principal,
+            digest: hash.finalize().into(),
+            ..Rules::clone(&self.0)
+        }))
+    }
+
+    /// The same, with somebody who is told each request that is allowed.
+    pub(crate) fn observed(&self, observer: &Observer) -> Policy {
+        Policy(Arc::new(Rules { observer: Some(observer.clone()), ..Rules::clone(&self.0) }))
     }
 
     /// The binding it belongs to.
@@ -121,10 +148,29 @@ impl Policy {
                 allow: proposed().map(line),
             });
         }
-        match url.host() {
-            Host::Address(address) => self.check_addresses(&url.host().to_string(), &[*address]),
-            Host::Name(_) => Ok(()),
+        if let Some((key, left)) = &rules.principal
+            && !allowed(left)
+        {
+            let table = format!("[principals.{key}]");
+            return Err(Denial {
+                gate: "principal",
+                message: format!(
+                    "`{method} {}` is not left to this principal by {table}",
+                    url.shown()
+                ),
+                allow: proposed().map(|pattern| format!("{table}\ngrant.http = [\"{pattern}\"]")),
+            });
         }
+        if let Host::Address(address) = url.host() {
+            self.check_addresses(&url.host().to_string(), &[*address])?;
+        }
+        if let Some(observer) = &rules.observer {
+            let marked = |p: &HttpPattern| p.matches(method, url) && p.only_reads();
+            let pattern = HttpPattern::exactly(method, url);
+            let reads = pattern.only_reads() || rules.manifest.iter().any(marked);
+            observer.tell(Use::Http { pattern, reads });
+        }
+        Ok(())
     }
 
     /// Judges all the addresses that `host` has.

@@ -231,7 +231,7 @@ fn request_price(request: &http::Request) -> u64 {
 
 /// Sends a request of a guest under its binding's rules and limits.
 async fn send(call: Arc<Running>, request: http::Request) -> Result<EgressResponse, EgressError> {
-    let policy = call.binding.grants.http()?;
+    let policy = call.grants.http()?;
     let bad = |message: String| EgressError::Failed(ToolError::new("bad-arguments", message));
     if request.credentials.len() > MAX_CREDENTIALS {
         return Err(bad(format!("a request carries at most {MAX_CREDENTIALS} secrets")));
@@ -240,7 +240,7 @@ async fn send(call: Arc<Running>, request: http::Request) -> Result<EgressRespon
     policy.check(&request.method, &request.url)?;
     let mut credentials = Vec::with_capacity(request.credentials.len());
     for name in request.credentials {
-        let granted = call.binding.grants.secret(&name)?;
+        let granted = call.grants.secret(&name)?;
         let Some(inject) = granted.inject.clone() else {
             return Err(bad(format!(
                 "the manifest does not say where the secret `{name}` goes in a request (`inject`)"

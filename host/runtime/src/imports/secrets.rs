@@ -15,7 +15,7 @@ impl secrets::Host for CallState {}
 
 impl secrets::HostWithStore<CallState> for HasSelf<CallState> {
     async fn exists(mut host: Host<'_>, name: String) -> wasmtime::Result<bool> {
-        let granted = host.get().call.binding.grants.secret(&name).is_ok();
+        let granted = host.get().call.grants.secret(&name).is_ok();
         host.enter(price::WORK)?;
         if !granted {
             return Ok(false);
@@ -68,7 +68,7 @@ const SIGNATURE: u64 = 1_000_000;
 
 /// The value of a secret granted to a call, for the host's own use.
 pub(crate) async fn value(call: &Running, name: &str) -> Result<SecretValue, ToolError> {
-    let granted = call.binding.grants.secret(name).map_err(ToolError::from)?;
+    let granted = call.grants.secret(name).map_err(ToolError::from)?;
     match call.host.secrets().get(&granted.source).await {
         Ok(Some(value)) => Ok(value),
         Ok(None) => {

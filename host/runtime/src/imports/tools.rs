@@ -103,7 +103,7 @@ impl tools::HostPendingWithStore<CallState> for HasSelf<CallState> {
 
 /// Whether a call may call the tool `id`: by its own grants, and by what its caller passed on.
 fn allowed(call: &Running, id: &str) -> Result<(), ampoule_contract::Denial> {
-    call.binding.grants.tool(id)?;
+    call.grants.tool(id)?;
     match &call.context.tools {
         Some(passed) if !passed.iter().any(|tool| tool == id) => Err(ampoule_contract::Denial {
             gate: "tools",
@@ -135,9 +135,10 @@ fn begin(
     let Some(callee) = callee else {
         return answer(Err(ToolError::new("not-found", format!("there is no tool `{name}`"))));
     };
+    call.grants.calls(&id);
     call.account.charge(Meter::ToolCalls, 1)?;
     let limits = match &callee {
-        Callee::Plugin(tool) => tool.binding.limits,
+        Callee::Plugin(tool) => tool.binding.limits_for(call.context.principal.as_deref()),
         Callee::Other(..) => Limits::UNLIMITED,
     };
     let loan = match Loan::take(host, &call, limits.get(Meter::Fuel), share)? {
@@ -208,7 +209,8 @@ async fn run(
             Callee::Plugin(tool) => {
                 let caller = Some(call.clone());
                 let account = account.clone();
-                let request = Request { arguments, context, account, depth, caller };
+                let request =
+                    Request { arguments, context, account, depth, caller, observer: None };
                 crate::call::invoke(call.host.clone(), tool, request).await
             }
             Callee::Other(tools, _) => {

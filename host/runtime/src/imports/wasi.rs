@@ -56,7 +56,7 @@ impl Wasi {
     /// What a call gets: no environment, no arguments, no network of its own, the clock and
     /// randomness where they are granted, else a clock that stands still and zeros.
     fn new(call: &Arc<Running>) -> Wasi {
-        let grants = &call.binding.grants;
+        let grants = &call.grants;
         let mut ctx = WasiCtxBuilder::new();
         ctx.allow_tcp(false)
             .allow_udp(false)
@@ -174,7 +174,7 @@ async fn send(
             _ => HttpError::DestinationUnavailable,
         },
     };
-    let policy = call.binding.grants.http().map_err(|denial| refused(denial.into()))?;
+    let policy = call.grants.http().map_err(|denial| refused(denial.into()))?;
     let body = |body: WasiBody| RequestBody::Stream {
         body: body.map_err(|error| error.to_string().into()).boxed_unsync(),
         length: None,
