@@ -5,6 +5,7 @@
 mod budget;
 mod calls;
 mod command;
+mod egress;
 mod foreign;
 mod hostile;
 mod isolation;

@@ -124,6 +124,7 @@ pub(crate) async fn invoke(host: Host, tool: Arc<BoundTool>, request: Request) -
             return Ended { outcome: Outcome { end, receipt: start }, blobs: Vec::new() };
         }
     };
+    let _unnamed = Unnamed(live.call.clone());
     let entered =
         live.run(async |store: &mut Store<CallState>| enter(store, &code, &tool, &arguments).await);
     let entered = entered.await;
@@ -442,6 +443,18 @@ impl Drop for Live {
         let left = self.store.get_fuel().unwrap_or(0).saturating_add(returned).min(self.fuel);
         self.call.account.peak(Meter::Fuel, self.fuel - left);
         self.call.account.refund_above(Meter::Fuel, left);
+    }
+}
+
+/// The blobs of a call that is dropped before its end: no result names them, so they go.
+struct Unnamed(Arc<Running>);
+
+impl Drop for Unnamed {
+    fn drop(&mut self) {
+        // At its end a call has told its blobs apart, and left none here.
+        for id in std::mem::take(&mut *lock(&self.0.made)) {
+            self.0.blobs.remove(&id);
+        }
     }
 }
 

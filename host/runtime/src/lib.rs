@@ -47,6 +47,9 @@ mod engine;
 mod error;
 mod files;
 mod function;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grants;
 mod host;
 #[allow(unreachable_pub, reason = "the generated bindings re-export the types of resources")]
@@ -61,6 +64,8 @@ mod observe;
 pub mod package;
 mod plugin;
 pub mod principals;
+#[cfg(test)]
+mod properties;
 mod reach;
 mod reflect;
 mod registry;

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::cache::{INDEX, Index};
 use crate::config::{BindingConfig, Config};
+use crate::egress::HttpPattern;
 use crate::error::HostError;
 use crate::grants::Grants;
 use crate::lock::Pin;
@@ -256,7 +257,14 @@ impl Registry {
             let checked = Schema::new(schema).validate(&settings);
             checked.map_err(|problem| refused(format!("settings: {problem}")))?;
         }
-        let grants = Grants::new(name, &requests, &config.grant);
+        let grants = match &plugin.manifest {
+            Some(_) => Grants::new(name, &requests, &config.grant),
+            // Nobody could ask for more in its name: what is refused is what is not granted.
+            None => {
+                let asked = Requests { http: vec![HttpPattern::any()], ..requests.clone() };
+                Grants::new(name, &asked, &config.grant)
+            }
+        };
         let tools = match &plugin.manifest {
             Some(manifest) => from_manifest(manifest),
             None => reflected(&plugin, compiler).await?,

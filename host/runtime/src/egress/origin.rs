@@ -63,6 +63,11 @@ impl OriginPattern {
         Ok(OriginPattern { scheme, host: parse_host(host)?, port: parse_port(port, scheme)? })
     }
 
+    /// The pattern that every origin matches.
+    pub(super) fn any() -> OriginPattern {
+        OriginPattern { scheme: SchemePattern::Any, host: HostPattern::Any, port: PortPattern::Any }
+    }
+
     /// The pattern that only the origin of `url` matches.
     pub(super) fn exactly(url: &CheckedUrl) -> OriginPattern {
         let scheme = match url.scheme() {

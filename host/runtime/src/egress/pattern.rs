@@ -52,6 +52,17 @@ enum Methods {
 }
 
 impl HttpPattern {
+    /// Every request there can be, `* *://**:*/**`.
+    pub(crate) fn any() -> HttpPattern {
+        HttpPattern {
+            methods: Methods::Any,
+            origin: OriginPattern::any(),
+            path: Vec::new(),
+            rest: true,
+            reads: false,
+        }
+    }
+
     /// The smallest pattern that a request matches.
     pub fn exactly(method: &str, url: &CheckedUrl) -> HttpPattern {
         HttpPattern {

@@ -1,0 +1,27 @@
+;; A function that takes every kind of value there is at the boundary.
+(component
+  (core module $core
+    (memory (export "memory") 1)
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (unreachable))
+    (func (export "take") (param i32 i32)))
+  (core instance $i (instantiate $core))
+  (alias core export $i "memory" (core memory $memory))
+  (alias core export $i "realloc" (core func $realloc))
+  (alias core export $i "take" (core func $take))
+  (type $enum' (enum "red" "green" "deep-blue"))
+  (export $enum "colour" (type $enum'))
+  (type $flags' (flags "read" "write"))
+  (export $flags "rights" (type $flags'))
+  (type $variant' (variant (case "none") (case "number" s64) (case "names" (list string))))
+  (export $variant "choice" (type $variant'))
+  (type $record' (record
+    (field "bool" bool) (field "s8" s8) (field "u8" u8) (field "s16" s16) (field "u16" u16)
+    (field "s32" s32) (field "u32" u32) (field "s64" s64) (field "u64" u64)
+    (field "f32" f32) (field "f64" f64) (field "char" char) (field "string" string)
+    (field "bytes" (list u8)) (field "pair" (tuple u8 (option string)))
+    (field "nested" (option (option u8))) (field "outcome" (result u8 (error string)))
+    (field "colour" $enum) (field "rights" $flags) (field "choice" $variant)))
+  (export $record "everything" (type $record'))
+  (func $take' (param "items" (list $record))
+    (canon lift (core func $take) (memory $memory) (realloc $realloc)))
+  (export "take" (func $take')))
