@@ -34,6 +34,7 @@
 //! What a plugin asks for is its [`manifest`]; what the operator allows is [`config`]; the
 //! network is [`egress`]. An embedder can bring its own [`Secrets`], [`Ask`], models and tools.
 
+mod admit;
 mod ask;
 mod binary;
 #[allow(missing_docs, unreachable_pub, unused_mut, unused_variables, reason = "generated")]
@@ -49,6 +50,7 @@ mod files;
 mod function;
 mod grants;
 mod host;
+mod idle;
 #[allow(unreachable_pub, reason = "the generated bindings re-export the types of resources")]
 mod imports;
 mod json;
@@ -57,12 +59,14 @@ pub mod manifest;
 mod model;
 pub mod package;
 mod plugin;
+mod rate;
 mod reach;
 mod reflect;
 mod registry;
 mod schema;
 mod secrets;
 mod state;
+mod worker;
 mod workspace;
 
 pub use ampoule_contract::{
@@ -77,5 +81,7 @@ pub use error::HostError;
 pub use function::FunctionTool;
 pub use host::{BindingInfo, Host, HostBuilder, user_cache};
 pub use manifest::Manifest;
+pub use rate::Rate;
 pub use reach::Reach;
 pub use secrets::{ConfiguredSecrets, Secrets};
+pub use worker::{CompileLimits, compile_worker};

@@ -6,6 +6,7 @@
 
 mod build;
 mod call;
+mod compile;
 mod completions;
 mod doctor;
 mod harness;
