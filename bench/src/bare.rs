@@ -1,4 +1,5 @@
-//! The floor: the bare engine with the pool tuned as the host tunes it, nothing checked.
+//! The floor: the bare engine with the pool tuned as the host tunes it, nothing checked, and with
+//! its own means of metering or without.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -29,8 +30,18 @@ mod bindings {
 use bindings::ampoule::plugin::{context, types};
 use bindings::exports::ampoule::plugin::tool::GuestIndices;
 
+/// The engine's own means of metering.
+#[derive(Clone, Copy)]
+pub struct Metering {
+    /// Counting fuel, and yielding.
+    pub fuel: bool,
+    /// Bounding memory as it grows.
+    pub limiter: bool,
+}
+
 /// The guest on the bare engine.
 pub struct Bare {
+    metering: Metering,
     engine: Engine,
     pre: InstancePre<State>,
     indices: GuestIndices,
@@ -59,7 +70,7 @@ const FUEL: u64 = 1_000_000_000;
 
 impl Bare {
     /// Compiles the guest.
-    pub fn new(guest: &Path) -> Result<Bare> {
+    pub fn new(guest: &Path, metering: Metering) -> Result<Bare> {
         let mut pool = PoolingAllocationConfig::new();
         pool.total_component_instances(1000)
             .total_core_instances(4000)
@@ -86,7 +97,7 @@ impl Bare {
         config
             .wasm_features(off, false)
             .concurrency_support(false)
-            .consume_fuel(true)
+            .consume_fuel(metering.fuel)
             .wasm_backtrace_details(WasmBacktraceDetails::Disable)
             .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
         let engine = Engine::new(&config).map_err(failed)?;
@@ -100,24 +111,38 @@ impl Bare {
         linker.define_unknown_imports_as_traps(&component).map_err(failed)?;
         let pre = linker.instantiate_pre(&component).map_err(failed)?;
         let indices = GuestIndices::new(&pre).map_err(failed)?;
-        Ok(Bare { engine, pre, indices })
+        Ok(Bare { metering, engine, pre, indices })
     }
 
     /// A fresh call: the time to the answer, and until the instance is gone.
     pub async fn call(&self, tool: &str, arguments: &String) -> Result<(Duration, Duration)> {
+        let (answer, cycle, _) = self.answer(tool, arguments).await?;
+        Ok((answer, cycle))
+    }
+
+    /// The same, with the value.
+    pub async fn answer(
+        &self,
+        tool: &str,
+        arguments: &String,
+    ) -> Result<(Duration, Duration, String)> {
         let started = Instant::now();
         let limits = StoreLimitsBuilder::new().memory_size(64 << 20).build();
         let mut store = Store::new(&self.engine, State(limits));
-        store.limiter(|state| &mut state.0);
-        store.set_fuel(FUEL).map_err(failed)?;
-        store.fuel_async_yield_interval(Some(100_000)).map_err(failed)?;
+        if self.metering.limiter {
+            store.limiter(|state| &mut state.0);
+        }
+        if self.metering.fuel {
+            store.set_fuel(FUEL).map_err(failed)?;
+            store.fuel_async_yield_interval(Some(100_000)).map_err(failed)?;
+        }
         let instance = self.pre.instantiate_async(&mut store).await.map_err(failed)?;
         let guest = self.indices.load(&mut store, &instance).map_err(failed)?;
         let output = guest.call_call(&mut store, tool, arguments).await;
         let output = output.map_err(failed)?;
-        anyhow::ensure!(output.is_ok(), "the guest failed");
+        let Ok(output) = output else { anyhow::bail!("the guest failed") };
         let answer = started.elapsed();
         drop(store);
-        Ok((answer, started.elapsed()))
+        Ok((answer, started.elapsed(), output.value.unwrap_or_default()))
     }
 }

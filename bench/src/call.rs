@@ -1,6 +1,6 @@
 //! `call`: a fresh call, through the whole path and on the bare engine in turn.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use ampoule::{Call, End, Host};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
-use crate::bare::Bare;
+use crate::bare::{Bare, Metering};
 use crate::figures::{Pair, head};
 
 /// The guest of the benchmarks, built by `cargo xtask guests bench`.
@@ -82,17 +82,23 @@ pub fn run(calls: usize) -> Result<()> {
     Ok(())
 }
 
-fn runtime(workers: usize) -> Result<tokio::runtime::Runtime> {
+pub(crate) fn runtime(workers: usize) -> Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.worker_threads(workers).enable_all().build().context("a runtime")
 }
 
 async fn prepare() -> Result<(Arc<Bare>, Host)> {
-    let guest = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(GUEST);
-    ensure!(guest.exists(), "{GUEST} is not there: run `cargo xtask guests bench`");
-    let bare = Arc::new(Bare::new(&guest)?);
+    let guest = guest()?;
+    let bare = Arc::new(Bare::new(&guest, Metering { fuel: true, limiter: true })?);
     let host = Host::builder().plugins(&guest).build().await?;
     Ok((bare, host))
+}
+
+/// The file of the guest.
+pub(crate) fn guest() -> Result<PathBuf> {
+    let guest = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(GUEST);
+    ensure!(guest.exists(), "{GUEST} is not there: run `cargo xtask guests bench`");
+    Ok(guest)
 }
 
 fn cases(calls: usize) -> Vec<(&'static str, &'static str, String, usize)> {

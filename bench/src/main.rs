@@ -5,6 +5,7 @@
 mod bare;
 mod call;
 mod figures;
+mod safety;
 
 use clap::Parser;
 
@@ -18,10 +19,17 @@ enum Command {
         #[arg(long, default_value_t = 3000)]
         calls: usize,
     },
+    /// What each layer of safety costs by itself, from the bare engine to the whole path
+    Safety {
+        /// Calls of each kind through each layer
+        #[arg(long, default_value_t = 3000)]
+        calls: usize,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
     match Command::parse() {
         Command::Call { calls } => call::run(calls),
+        Command::Safety { calls } => safety::run(calls),
     }
 }

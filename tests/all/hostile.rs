@@ -164,6 +164,7 @@ async fn every_additive_or_bounding_meter_has_a_guest() {
     let elsewhere = [
         Meter::ArgumentBytes,
         Meter::TableElements,
+        Meter::IdleTime,
         Meter::HostCalls,
         Meter::HostCallBytes,
         Meter::HttpRequests,
@@ -192,6 +193,19 @@ async fn host_calls_and_their_bytes_are_bounded_where_the_operator_says_so() {
     let outcome = run(&shallow, "tool-loop", "{}").await;
     let End::Failed(error) = &outcome.end else { panic!("{:?}", outcome.end) };
     assert_eq!(error.data, Some(json!({ "limit": "tool-depth" })));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_nothing_ends_and_who_works_does_not() {
+    let limits = "limits = { idle-time = \"100 ms\", wall-time = \"1 s\", fuel = \"900G\" }";
+    let host = host(&format!("{CONFIG}\n{limits}")).await;
+    let outcome = run(&host, "long-sleep", "{}").await;
+    assert_eq!(outcome.receipt.ended_by, Some(Meter::IdleTime), "{:?}", outcome.end);
+    assert_eq!(outcome.receipt.used.get(Meter::IdleTime), 100);
+    // Computing is no idling.
+    let outcome = run(&host, "endless-loop", "{}").await;
+    assert_eq!(outcome.receipt.ended_by, Some(Meter::WallTime), "{:?}", outcome.end);
+    assert_eq!(outcome.receipt.used.get(Meter::IdleTime), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

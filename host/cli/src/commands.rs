@@ -44,7 +44,15 @@ pub(crate) async fn run(cli: Cli, screen: &mut Screen) -> Result<Exit, Failure> 
         Command::Wit(args) => wit::run(&args, screen),
         Command::Doctor => doctor::run(&global, screen).await,
         Command::Completions(args) => completions::run(&args, screen),
+        Command::CompileWorker => compile_worker(),
     }
+}
+
+/// Compiles what a host asks for on standard input.
+fn compile_worker() -> Result<Exit, Failure> {
+    let compiled = ampoule::compile_worker(std::io::stdin().lock(), std::io::stdout().lock());
+    compiled.map_err(|error| Failure::fault(format!("nothing was compiled: {error}")))?;
+    Ok(Exit::Ok)
 }
 
 /// Names the plugins that were refused, on stderr.

@@ -93,6 +93,11 @@ impl Setup {
     /// A host under construction, with the configuration and the cache.
     pub(crate) fn builder(&self) -> HostBuilder {
         let builder = Host::builder().config(self.config.clone());
+        // Without a program to start, plugins are compiled in this process.
+        let builder = match env::current_exe() {
+            Ok(program) => builder.compile_in(program, ["compile-worker"]),
+            Err(_) => builder,
+        };
         match &self.cache {
             Some((folder, key)) => builder.cache(folder, key),
             None => builder,

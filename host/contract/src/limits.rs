@@ -83,6 +83,9 @@ meters! {
     Stack = "stack", Bytes, false, MIB, MIB;
     /// Time from the start of the call to its end, waiting for a person left out.
     WallTime = "wall-time", Milliseconds, false, 30_000, 600_000;
+    /// Time in which nothing happens: the guest waits, and nothing it waits for moves on. Waiting
+    /// for a person or for tools and models it has called is left out.
+    IdleTime = "idle-time", Milliseconds, false, 120_000, 600_000;
     /// The arguments.
     ArgumentBytes = "argument-bytes", Bytes, false, 16 * MIB, 64 * MIB;
     /// Value, blocks and error of the result.

@@ -5,19 +5,72 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use wasm_encoder::ComponentSection;
-use wasmparser::{ComponentTypeRef, Parser, Payload};
+use wasmparser::{ComponentTypeRef, FunctionBody, Parser, Payload};
 
 use crate::manifest::{Manifest, SECTION};
 
 /// The largest file of a plugin: 128 MiB.
 pub(crate) const MAX_FILE_BYTES: u64 = 128 << 20;
 
-/// The most functions of a component.
-const MAX_FUNCTIONS: usize = 200_000;
+/// How much of what takes a compiler time and memory a component may hold, modules in it
+/// together. CPython, the largest language runtime known to be compiled to Wasm, has 14 modules
+/// with 13,500 functions, 6.3 MiB of code, 417 KiB in the largest body and 48,000 locals.
+const MOST: Work = Work {
+    modules: 256,
+    functions: 200_000,
+    // What a compiler needs for one body grows faster than its size.
+    body: 2 << 20,
+    code: 64 << 20,
+    // A few bytes declare thousands.
+    locals: 4_000_000,
+};
 
-/// The largest body of a function, in bytes: what a compiler needs for one grows faster than
-/// its size.
-const MAX_BODY_BYTES: usize = 2 << 20;
+/// Work for a compiler.
+#[derive(Default)]
+struct Work {
+    modules: usize,
+    functions: usize,
+    /// Bytes of the largest body of a function.
+    body: usize,
+    /// Bytes of all bodies.
+    code: usize,
+    locals: u64,
+}
+
+impl Work {
+    /// Counts the body of a function.
+    fn add(&mut self, body: &FunctionBody<'_>) -> wasmparser::Result<()> {
+        let bytes = body.range().len();
+        self.functions += 1;
+        self.body = self.body.max(bytes);
+        self.code += bytes;
+        for group in body.get_locals_reader()? {
+            self.locals = self.locals.saturating_add(group?.0.into());
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// It is more than may be.
+    fn check(&self) -> Result<(), String> {
+        let too_much = |what: &str, most: &dyn std::fmt::Display| {
+            Err(format!("there is too much to compile: {what}, of which there may be {most}"))
+        };
+        if self.modules > MOST.modules {
+            too_much("modules", &MOST.modules)
+        } else if self.functions > MOST.functions {
+            too_much("functions", &MOST.functions)
+        } else if self.body > MOST.body {
+            too_much("bytes in one function", &MOST.body)
+        } else if self.code > MOST.code {
+            too_much("bytes of code", &MOST.code)
+        } else if self.locals > MOST.locals {
+            too_much("local variables", &MOST.locals)
+        } else {
+            Ok(())
+        }
+    }
+}
 
 /// What a component's file says of itself.
 #[derive(Clone, Debug, Default)]
@@ -46,7 +99,7 @@ impl Binary {
             });
         }
         let mut binary = Binary::default();
-        let (mut depth, mut functions) = (0usize, 0usize);
+        let (mut depth, mut work) = (0usize, Work::default());
         for payload in Parser::new(0).parse_all(bytes) {
             match payload.map_err(|error| format!("it is malformed: {error}"))? {
                 Payload::Version { .. } => depth += 1,
@@ -75,14 +128,12 @@ impl Binary {
                     }
                 }
                 Payload::CodeSectionEntry(body) => {
-                    functions += 1;
-                    let size = body.range().len();
-                    if functions > MAX_FUNCTIONS || size > MAX_BODY_BYTES {
-                        return Err(format!(
-                            "there is too much to compile: at most {MAX_FUNCTIONS} functions, \
-                             none larger than {MAX_BODY_BYTES} bytes"
-                        ));
-                    }
+                    work.add(&body).map_err(|error| format!("it is malformed: {error}"))?;
+                    work.check()?;
+                }
+                Payload::ModuleSection { .. } => {
+                    work.modules += 1;
+                    work.check()?;
                 }
                 _ => {}
             }
@@ -232,6 +283,44 @@ mod tests {
         let module = wasm_encoder::Module::new().finish();
         assert!(Binary::read(&module).unwrap_err().contains("core module"));
         assert!(Binary::read(&component()[..7]).is_err());
+    }
+
+    /// A component of modules with functions, each with so many locals and bytes.
+    fn functions(modules: usize, functions: u32, locals: u32, bytes: usize) -> Vec<u8> {
+        use wasm_encoder::{CodeSection, Function, FunctionSection, Module, TypeSection};
+        let (mut types, mut declared, mut code) =
+            (TypeSection::new(), FunctionSection::new(), CodeSection::new());
+        types.ty().function([], []);
+        for _ in 0..functions {
+            declared.function(0);
+            let mut body = Function::new([(locals, wasm_encoder::ValType::I32)]);
+            body.raw(std::iter::repeat_n(1, bytes)).instruction(&wasm_encoder::Instruction::End);
+            code.function(&body);
+        }
+        let mut module = Module::new();
+        module.section(&types).section(&declared).section(&code);
+        let mut component = wasm_encoder::Component::new();
+        for _ in 0..modules {
+            component.section(&wasm_encoder::ModuleSection(&module));
+        }
+        component.finish()
+    }
+
+    #[test]
+    fn what_would_be_too_much_to_compile_is_refused_unread() {
+        assert!(Binary::read(&functions(3, 1000, 10, 100)).is_ok());
+        for (bomb, words) in [
+            (functions(1, 1_000_000, 0, 0), "functions, of which there may be 200000"),
+            (functions(5, 50_000, 0, 0), "functions, of which there may be 200000"),
+            (functions(1, 1, 0, 2 << 20), "bytes in one function, of which there may be 2097152"),
+            (functions(34, 1, 0, 2_000_000), "bytes of code, of which there may be 67108864"),
+            (functions(1, 100, 50_000, 0), "local variables, of which there may be 4000000"),
+            (functions(1, 1, u32::MAX, 0), "local variables, of which there may be 4000000"),
+            (functions(257, 0, 0, 0), "modules, of which there may be 256"),
+        ] {
+            let error = Binary::read(&bomb).expect_err(words);
+            assert!(error.contains(words), "{error}");
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::manifest::Manifest;
 const MAC_BYTES: usize = 32;
 
 /// The largest compiled code of a plugin: 1 GiB, eight times its largest file.
-const MAX_CODE_BYTES: u64 = 1 << 30;
+pub(crate) const MAX_CODE_BYTES: u64 = 1 << 30;
 
 /// The largest table: 64 MiB.
 const MAX_TABLE_BYTES: u64 = 64 << 20;
@@ -219,7 +219,7 @@ pub(crate) struct IndexEntry {
 
 /// The name of the index in the cache: the version of the host, and a number that is raised with
 /// every new check of plugins' files. What a host knew that checked less is not believed.
-pub(crate) const INDEX: &str = concat!("index-", env!("CARGO_PKG_VERSION"), "-2");
+pub(crate) const INDEX: &str = concat!("index-", env!("CARGO_PKG_VERSION"), "-3");
 
 impl Index {
     /// What is known of the file at `path`, if it has not changed since.

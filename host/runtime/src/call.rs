@@ -12,15 +12,17 @@ use ampoule_contract::{
     Problem, Receipt, ToolError,
 };
 use serde_json::Value;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Store, Trap};
 
+use crate::admit::Permit;
 use crate::bindings::ampoule::plugin::types;
 use crate::bindings::exports::ampoule::llm::llm;
 use crate::engine::FUEL_YIELD_INTERVAL;
 use crate::grants::Grants;
 use crate::host::{Host, HostFault};
+use crate::idle::Watch;
 use crate::imports::block_bytes;
 use crate::limits::{self, Limiter};
 use crate::observe::Observer;
@@ -86,15 +88,12 @@ pub(crate) async fn invoke(host: Host, tool: Arc<BoundTool>, request: Request) -
         Err(end) => return before(end, receipt, &request),
     };
     let queued = Instant::now();
-    let permit = match host.admit(request.depth, &request.context).await {
-        Ok(permit) => permit,
+    let admitted = host.admit(&tool.binding, request.depth, &request.context).await;
+    receipt.queued = queued.elapsed();
+    let (permit, code) = match admitted {
+        Ok(admitted) => admitted,
         Err(end) => return before(end, receipt, &request),
     };
-    let code = match tool.binding.plugin.code(host.compiler()).await {
-        Ok(code) => code.clone(),
-        Err(error) => return before(End::Fault(error.to_string()), receipt, &request),
-    };
-    receipt.queued = queued.elapsed();
     let passed = Passed::of(&arguments, &request);
     let Request { context, account, depth, caller, observer, .. } = request;
     let grants = tool.binding.grants_for(context.principal.as_deref());
@@ -201,7 +200,7 @@ struct Live {
     call: Arc<Running>,
     fuel: u64,
     started: Instant,
-    _permit: Option<OwnedSemaphorePermit>,
+    _permit: Permit,
 }
 
 impl Live {
@@ -217,7 +216,7 @@ impl Live {
         depth: u64,
         caller: Option<Arc<Running>>,
         passed: Passed,
-        permit: Option<OwnedSemaphorePermit>,
+        permit: Permit,
     ) -> Result<Live, Box<(End, Receipt)>> {
         let started = Instant::now();
         let limits = *account.limits();
@@ -305,12 +304,14 @@ impl Live {
         work: impl AsyncFnOnce(&mut Store<CallState>) -> wasmtime::Result<T>,
     ) -> Result<T, End> {
         let call = self.call.clone();
+        let watch = Watch::new();
         let ended = tokio::select! {
             biased;
-            ended = work(&mut self.store) => ended,
+            ended = watch.over(work(&mut self.store)) => ended,
             () = call.context.cancel.cancelled() => return Err(End::Cancelled),
             breach = call.breach.met() => return Err(End::Limit(breach)),
             () = call.deadline.passed() => return Err(self.late()),
+            breach = watch.idle(&call) => return Err(End::Limit(breach)),
         };
         match call.breach.now() {
             // The guest may have come to an end of its own before it was stopped.
@@ -578,9 +579,7 @@ async fn connect(
         let breach = Breach { meter: Meter::ToolDepth, limit: deepest, above: false };
         return Err(refused(End::Limit(breach)));
     }
-    let permit = host.admit(depth, &context).await.map_err(refused)?;
-    let code = binding.plugin.code(host.compiler()).await;
-    let code = code.map_err(|error| refused(End::Fault(error.to_string())))?.clone();
+    let (permit, code) = host.admit(&binding, depth, &context).await.map_err(refused)?;
     let account = above.child(limits);
     let id = host.next_id();
     let name = format!("{}/llm", binding.name);

@@ -11,11 +11,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use crate::admit::ConcurrencyConfig;
 use crate::egress::{AddressGrant, AudiencePattern, HttpPattern, toml_key};
 use crate::error::HostError;
 use crate::lock::Lock;
 use crate::manifest::{FileAccess, LimitValue, is_plugin_name, limits_over};
 use crate::principals::PrincipalConfig;
+use crate::rate::Rate;
 
 /// The operator's file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -29,6 +31,8 @@ pub struct Config {
     /// The budget of a run: what all calls below it may use together. Default: no bound beside
     /// the limits of each call.
     pub run: BTreeMap<String, LimitValue>,
+    /// How many calls may run and wait at once.
+    pub concurrency: ConcurrencyConfig,
     /// Where secrets come from.
     pub secrets: BTreeMap<String, SecretSource>,
     /// Plugins under a name. A plugin that is found and not bound is bound under its own name,
@@ -55,6 +59,14 @@ pub struct BindingConfig {
     pub grant: GrantConfig,
     /// Limits that replace the plugin's own; the caps above still count.
     pub limits: BTreeMap<String, LimitValue>,
+    /// Its calls that run at once, in place of `[concurrency] per-plugin`.
+    #[serde(deserialize_with = "crate::admit::running")]
+    pub calls: Option<u32>,
+    /// How often it may be called, such as `"10/s"`. Default: no bound.
+    pub rate: Option<Rate>,
+    /// How often it may ask one host for something over HTTP, such as `"5/s"`; each redirect
+    /// counts. Default: no bound.
+    pub http_rate: Option<Rate>,
 }
 
 /// What the operator allows a binding. What the plugin does not ask for has no effect.
@@ -268,6 +280,12 @@ mod tests {
             "[bindings.a]\ngrant.http = [\"GET example.com\"]",
             "[bindings.a]\ngrant.addresses = [\"10.0.0.0/33\"]",
             "[bindings.a]\ngrant.secrets.k = { secret = \"none\" }",
+            "[concurrency]\ncalls = 0",
+            "[concurrency]\ncall = 1",
+            "[bindings.a]\ncalls = 0",
+            "[bindings.a]\nrate = 10",
+            "[bindings.a]\nrate = \"10 a day\"",
+            "[bindings.a]\nhttp-rate = \"0/s\"",
             "[secrets]\nk = { env = \"A\", file = \"b\" }",
             "lock = {}",
             "[principals.a]\nhttp = []",

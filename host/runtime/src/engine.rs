@@ -3,6 +3,7 @@
 
 use std::hash::{Hash, Hasher};
 
+use wasmtime::component::Component;
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
     WasmBacktraceDetails, WasmFeatures,
@@ -12,6 +13,26 @@ use crate::error::HostError;
 
 /// Calls that can hold an instance at once where a pool is used.
 pub(crate) const POOL_INSTANCES: u32 = 1000;
+
+/// What one component may consist of at most.
+const MAX_CORE_INSTANCES: u32 = 64;
+const MAX_MEMORIES: u32 = 16;
+const MAX_TABLES: u32 = 64;
+
+/// What of the pool belongs to one place; a component that needs more takes several.
+const MEMORIES_PER_PLACE: u32 = 2;
+const TABLES_PER_PLACE: u32 = 4;
+
+/// How many places of the pool an instance of a component takes, so that as many calls as there
+/// are places never find it exhausted.
+pub(crate) fn places(component: &Component) -> u32 {
+    let (memories, tables) = match component.resources_required() {
+        Some(needed) => (needed.num_memories, needed.num_tables),
+        // It is given core modules from outside, and could be given any.
+        None => (MAX_MEMORIES, MAX_TABLES),
+    };
+    memories.div_ceil(MEMORIES_PER_PLACE).max(tables.div_ceil(TABLES_PER_PLACE)).max(1)
+}
 
 /// Native stack a guest may use. Deep recursion beyond it ends the call with `limit(stack)`.
 pub(crate) const GUEST_STACK_BYTES: usize = 1 << 20;
@@ -40,6 +61,14 @@ pub(crate) fn engine() -> Result<(Engine, bool), HostError> {
             Ok((engine, false))
         }
     }
+}
+
+/// The engine without a pool, which compiles the same code: for a process that only compiles.
+///
+/// # Errors
+/// The engine refuses the configuration.
+pub(crate) fn compiling() -> Result<Engine, HostError> {
+    Engine::new(&config()).map_err(|error| HostError::engine(&error))
 }
 
 fn config() -> Config {
@@ -75,14 +104,15 @@ fn config() -> Config {
 fn pool() -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(POOL_INSTANCES)
-        // A component of CPython has 14 core instances, most have 1 to 4.
-        .total_core_instances(POOL_INSTANCES * 4)
-        .total_memories(POOL_INSTANCES * 2)
-        .total_tables(POOL_INSTANCES * 4)
+        // Only counted, nothing is kept for them: never what a call waits for. A component of
+        // CPython has 14 core instances, most have 1 to 4.
+        .total_core_instances(POOL_INSTANCES * MAX_CORE_INSTANCES)
+        .total_memories(POOL_INSTANCES * MEMORIES_PER_PLACE)
+        .total_tables(POOL_INSTANCES * TABLES_PER_PLACE)
         .total_stacks(POOL_INSTANCES)
-        .max_core_instances_per_component(64)
-        .max_memories_per_component(16)
-        .max_tables_per_component(64)
+        .max_core_instances_per_component(MAX_CORE_INSTANCES)
+        .max_memories_per_component(MAX_MEMORIES)
+        .max_tables_per_component(MAX_TABLES)
         .max_component_instance_size(4 << 20)
         .max_core_instance_size(4 << 20)
         .table_elements(100_000)

@@ -1,33 +1,33 @@
 //! The host: what an application holds. A clone is the same host.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
 
 use ampoule_contract::{
     Account, CallContext, End, Limits, Meter, Model, Outcome, Receipt, ToolCall, ToolDefinition,
     Tools,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::admit::{Admission, Permit, Wish};
 use crate::ask::{Ask, AskNobody};
 use crate::cache::Cache;
 use crate::call::Request;
 use crate::config::Config;
 use crate::egress::Egress;
-use crate::engine::POOL_INSTANCES;
 use crate::error::HostError;
 use crate::lock::Pin;
 use crate::manifest::Manifest;
 use crate::model::Connector;
 use crate::observe::{Observer, Use};
-use crate::plugin::Compiler;
+use crate::plugin::{Code, Compiler};
 use crate::reach::Reach;
-use crate::registry::{BoundTool, Registry};
+use crate::registry::{Binding, BoundTool, Registry};
 use crate::secrets::{ConfiguredSecrets, Secrets};
+use crate::worker::{CompileLimits, Worker};
 
 /// A host of plugins. `Clone + Send + Sync`; a clone is the same host.
 #[derive(Clone)]
@@ -42,8 +42,7 @@ struct Inner {
     secrets: Option<Arc<dyn Secrets>>,
     ask: Arc<dyn Ask>,
     egress: Egress,
-    outer: Arc<Semaphore>,
-    inner: Arc<Semaphore>,
+    admission: Arc<Admission>,
     seed: String,
     calls: AtomicU64,
     pooled: bool,
@@ -67,13 +66,6 @@ impl Loaded {
     }
 }
 
-/// Calls from outside that may run at once. The rest of the pool is for the tools they call, so
-/// that a thousand calls that each call a tool do not wait for each other for ever.
-const OUTER_CALLS: usize = POOL_INSTANCES as usize * 9 / 10;
-
-/// The longest wait for a free instance.
-const LONGEST_QUEUE: Duration = Duration::from_secs(30);
-
 /// Makes a [`Host`].
 #[derive(Default)]
 pub struct HostBuilder {
@@ -84,6 +76,8 @@ pub struct HostBuilder {
     ask: Option<Arc<dyn Ask>>,
     egress: Option<Egress>,
     cache: Option<(PathBuf, PathBuf)>,
+    compile_in: Option<(PathBuf, Vec<OsString>)>,
+    compile_limits: CompileLimits,
 }
 
 impl fmt::Debug for HostBuilder {
@@ -152,6 +146,29 @@ impl HostBuilder {
         self
     }
 
+    /// Compiles in a process of its own, made anew for each plugin that is not in the cache: it
+    /// ends where compiling takes more memory or time than [`HostBuilder::compile_limits`] says,
+    /// or breaks down, and the host goes on without that plugin. The process is `program` with
+    /// `arguments`, gets no environment, and must call [`compile_worker`](crate::compile_worker).
+    /// Default: plugins are compiled within this process, under bounds on their size only.
+    #[must_use]
+    pub fn compile_in(
+        mut self,
+        program: impl Into<PathBuf>,
+        arguments: impl IntoIterator<Item = impl Into<OsString>>,
+    ) -> HostBuilder {
+        let arguments = arguments.into_iter().map(Into::into).collect();
+        self.compile_in = Some((program.into(), arguments));
+        self
+    }
+
+    /// What compiling one plugin may take, where it is done in a process of its own.
+    #[must_use]
+    pub fn compile_limits(mut self, limits: CompileLimits) -> HostBuilder {
+        self.compile_limits = limits;
+        self
+    }
+
     /// Makes the host. Must be called within a Tokio runtime, as must everything of a host.
     ///
     /// # Errors
@@ -162,7 +179,13 @@ impl HostBuilder {
         let linker = crate::imports::linker(&engine).map_err(|error| HostError::engine(&error))?;
         let fingerprint = crate::engine::fingerprint(&engine);
         let cache = self.cache.map(|(folder, key)| Cache::open(&folder, &key, &fingerprint));
-        let compiler = Arc::new(Compiler { engine, linker, cache: cache.transpose()? });
+        let limits = self.compile_limits;
+        let worker = self
+            .compile_in
+            .map(|(program, arguments)| Worker::new(program, arguments, limits, fingerprint));
+        let cache = cache.transpose()?;
+        let compiler = Arc::new(Compiler { engine, linker, cache, worker });
+        let admission = Admission::new(&self.config.concurrency);
         let loaded = Loaded::new(self.config, &compiler).await?;
         Ok(Host(Arc::new(Inner {
             compiler,
@@ -172,8 +195,7 @@ impl HostBuilder {
             secrets: self.secrets,
             ask: self.ask.unwrap_or_else(|| Arc::new(AskNobody)),
             egress: self.egress.unwrap_or_default(),
-            outer: Arc::new(Semaphore::new(OUTER_CALLS)),
-            inner: Arc::new(Semaphore::new(POOL_INSTANCES as usize - OUTER_CALLS)),
+            admission,
             seed: crate::digest::secret_id()[..8].to_owned(),
             calls: AtomicU64::new(0),
             pooled,
@@ -339,6 +361,7 @@ impl Host {
     /// The configuration is unusable; everything stays as it was.
     pub async fn reload(&self, config: Config) -> Result<(), HostError> {
         let loaded = Loaded::new(config, &self.0.compiler).await?;
+        self.0.admission.configure(&loaded.config.concurrency);
         *self.0.loaded.write().unwrap_or_else(PoisonError::into_inner) = loaded;
         Ok(())
     }
@@ -414,31 +437,40 @@ impl Host {
         format!("{}-{}", self.0.seed, self.0.calls.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Waits for a place for an instance.
+    /// Waits for leave to run, and meanwhile for the plugin's code: see [`crate::admit`].
     ///
-    /// A call from outside may wait a while; a tool called by another does not, because its
-    /// caller holds a place meanwhile.
+    /// # Errors
+    /// `overloaded`, with what to change; `cancelled`; `fault` where the code is refused.
     pub(crate) async fn admit(
         &self,
+        binding: &Binding,
         depth: u64,
         context: &CallContext,
-    ) -> Result<Option<OwnedSemaphorePermit>, End> {
-        let busy = || End::Overloaded("too many calls are running; try again later".into());
-        if depth > 0 {
-            let inner = self.0.inner.clone().try_acquire_owned();
-            let permit = inner.or_else(|_| self.0.outer.clone().try_acquire_owned());
-            return permit.map(Some).map_err(|_| busy());
-        }
-        if let Ok(permit) = self.0.outer.clone().try_acquire_owned() {
-            return Ok(Some(permit));
-        }
-        let until = Instant::now() + LONGEST_QUEUE;
-        let until = context.deadline.map_or(until, |deadline| deadline.min(until));
-        tokio::select! {
-            permit = self.0.outer.clone().acquire_owned() => permit.map(Some).map_err(|_| busy()),
-            () = context.cancel.cancelled() => Err(End::Cancelled),
-            () = tokio::time::sleep_until(until.into()) => Err(busy()),
-        }
+    ) -> Result<(Permit, Arc<Code>), End> {
+        let admission = &self.0.admission;
+        let inner = depth > 0;
+        admission.count(context, &binding.name, binding.config.rate, inner)?;
+        let late = async {
+            match context.deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let code = tokio::select! {
+            biased;
+            code = binding.plugin.code(&self.0.compiler) => {
+                code.map_err(|error| End::Fault(error.to_string()))?.clone()
+            }
+            () = context.cancel.cancelled() => return Err(End::Cancelled),
+            () = late => {
+                let message = "the deadline passed while the plugin was compiled; try again";
+                return Err(End::Overloaded(message.into()));
+            }
+        };
+        let calls = binding.config.calls;
+        let wish = Wish { context, plugin: &binding.name, calls, places: code.places, inner };
+        let permit = admission.admit(&wish).await?;
+        Ok((permit, code))
     }
 }
 

@@ -34,6 +34,7 @@
 //! What a plugin asks for is its [`manifest`]; what the operator allows is [`config`], and for whom
 //! [`principals`]; what was accepted is [`lock`]ed; the network is [`egress`]. An embedder can bring its own [`Secrets`], [`Ask`], models and tools.
 
+mod admit;
 mod ask;
 mod binary;
 #[allow(missing_docs, unreachable_pub, unused_mut, unused_variables, reason = "generated")]
@@ -52,6 +53,7 @@ mod function;
 pub mod fuzzing;
 mod grants;
 mod host;
+mod idle;
 #[allow(unreachable_pub, reason = "the generated bindings re-export the types of resources")]
 mod imports;
 mod json;
@@ -66,12 +68,14 @@ mod plugin;
 pub mod principals;
 #[cfg(test)]
 mod properties;
+mod rate;
 mod reach;
 mod reflect;
 mod registry;
 mod schema;
 mod secrets;
 mod state;
+mod worker;
 mod workspace;
 
 pub use ampoule_contract::{
@@ -88,5 +92,7 @@ pub use host::{BindingInfo, Host, HostBuilder, user_cache};
 pub use lock::Lock;
 pub use manifest::Manifest;
 pub use observe::Use;
+pub use rate::Rate;
 pub use reach::Reach;
 pub use secrets::{ConfiguredSecrets, Secrets};
+pub use worker::{CompileLimits, compile_worker};

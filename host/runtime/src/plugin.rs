@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
+use tokio::runtime::Handle;
 use wasmtime::Engine;
 use wasmtime::component::{Component, InstancePre, Linker};
 
@@ -17,6 +18,7 @@ use crate::files;
 use crate::manifest::Manifest;
 use crate::reflect::{self, ReflectedTool};
 use crate::state::{CallState, lock};
+use crate::worker::Worker;
 
 /// One plugin's file.
 pub(crate) struct Plugin {
@@ -44,6 +46,8 @@ pub(crate) struct Code {
     pub llm: Option<llm::llm::GuestIndices>,
     /// The functions of a component without a manifest.
     pub reflected: Vec<ReflectedTool>,
+    /// How many places of the instance pool an instance takes.
+    pub places: u32,
 }
 
 /// What compiling needs.
@@ -51,6 +55,8 @@ pub(crate) struct Compiler {
     pub engine: Engine,
     pub linker: Linker<CallState>,
     pub cache: Option<Cache>,
+    /// Where code is compiled, if not in this process.
+    pub worker: Option<Worker>,
 }
 
 impl Plugin {
@@ -153,7 +159,16 @@ impl Plugin {
                 // this plugin and this engine, so this engine has made them.
                 unsafe { Component::deserialize(&compiler.engine, code) }
             }
-            (None, Some(source)) => Component::from_binary(&compiler.engine, source),
+            (None, Some(source)) => match &compiler.worker {
+                None => Component::from_binary(&compiler.engine, source),
+                Some(worker) => {
+                    let compiled = Handle::current().block_on(worker.compile(source));
+                    let code = compiled.map_err(refused)?;
+                    // SAFETY: a process that this host has started from its own program has made
+                    // them for this engine, and they came over a pipe that only it holds.
+                    unsafe { Component::deserialize(&compiler.engine, code) }
+                }
+            },
             (None, None) => return Err(refused("its source is gone".into())),
         };
         let component = component.map_err(|error| refused(format!("{error:#}")))?;
@@ -188,6 +203,7 @@ impl Plugin {
                 }
                 _ => Vec::new(),
             },
+            places: crate::engine::places(&component),
             pre,
         })
     }
@@ -241,7 +257,7 @@ impl Compiler {
     pub(crate) fn uncached() -> Arc<Compiler> {
         let (engine, _) = crate::engine::engine().expect("an engine");
         let linker = crate::imports::linker(&engine).expect("a linker");
-        Arc::new(Compiler { engine, linker, cache: None })
+        Arc::new(Compiler { engine, linker, cache: None, worker: None })
     }
 }
 

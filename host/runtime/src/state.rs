@@ -106,6 +106,11 @@ impl Running {
         result
     }
 
+    /// Whether a person, or a tool or model it has called, is at work for it: no idle time.
+    pub(crate) fn waits_for_others(&self) -> bool {
+        self.loans.load(Ordering::Acquire) > 0 || lock(&self.deadline.waiting).0 > 0
+    }
+
     /// Hands an event to whoever listens.
     pub(crate) fn event(&self, event: CallEvent) -> Signal {
         match &self.context.events {

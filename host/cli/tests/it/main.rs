@@ -7,6 +7,7 @@
 mod accept;
 mod build;
 mod call;
+mod compile;
 mod completions;
 mod doctor;
 mod harness;

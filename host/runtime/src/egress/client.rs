@@ -25,6 +25,7 @@ use super::request::{EgressLimits, EgressRequest, EgressResponse};
 use super::resolve::{Judged, MAX_LOOKUPS_PER_POLICY, Resolve, SystemResolver};
 use super::tls;
 use super::url::CheckedUrl;
+use crate::rate::Rates;
 
 /// How many clients are kept, each with its idle connections.
 const MAX_CLIENTS: usize = 128;
@@ -67,6 +68,8 @@ struct Shared {
     /// Made at the first request: reading the platform's certificates takes milliseconds.
     tls: OnceLock<ClientConfig>,
     clients: Mutex<Clients>,
+    /// Requests of each binding to each host.
+    rates: Rates<(String, String)>,
 }
 
 #[derive(Default)]
@@ -118,7 +121,8 @@ impl Egress {
     /// The same, trusting `roots` beside what the platform trusts.
     pub fn with_roots(resolver: Arc<dyn Resolve>, roots: Vec<CertificateDer<'static>>) -> Egress {
         let tls = OnceLock::new();
-        Egress(Arc::new(Shared { resolver, roots, tls, clients: Mutex::default() }))
+        let (clients, rates) = (Mutex::default(), Rates::default());
+        Egress(Arc::new(Shared { resolver, roots, tls, clients, rates }))
     }
 
     /// Sends a request under `policy`, follows its redirects, and gives status and headers as
@@ -180,6 +184,7 @@ impl Egress {
             credential.attach(&mut url, &mut headers)?;
         }
         headers.entry(header::ACCEPT_ENCODING).or_insert(HeaderValue::from_static("gzip"));
+        self.check_rate(policy, hop, limits)?;
         charge.request()?;
         let body = match hop.take_body() {
             RequestBody::Empty => None,
@@ -216,6 +221,30 @@ impl Egress {
         }
         headers::check_response(answer.headers_mut(), limits)?;
         Ok(answer)
+    }
+
+    /// Counts a request against the rate at which the binding may ask the host.
+    fn check_rate(
+        &self,
+        policy: &Policy,
+        hop: &Hop,
+        limits: &EgressLimits,
+    ) -> Result<(), ToolError> {
+        let Some(rate) = limits.host_rate else { return Ok(()) };
+        let host = hop.url.host().to_string();
+        let counted = self.0.rates.count((policy.binding().to_owned(), host), rate);
+        counted.map_err(|wait| ToolError {
+            retryable: true,
+            retry_after_ms: Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)),
+            ..ToolError::new(
+                "rate-limited",
+                format!(
+                    "{} is asked too often: `[bindings.{}] http-rate = \"{rate}\"` in ampoule.toml",
+                    hop.url.origin(),
+                    policy.binding()
+                ),
+            )
+        })
     }
 
     /// The client of a policy, made where there is none.

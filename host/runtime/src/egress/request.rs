@@ -8,6 +8,7 @@ use http::{HeaderMap, StatusCode, header};
 
 use super::body::{Charge, RequestBody, ResponseBody};
 use super::credential::Credential;
+use crate::rate::Rate;
 
 /// Bounds on one request and its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct EgressLimits {
     pub time_to_headers: Duration,
     /// From the start to the last byte of the body. Default: 60 s.
     pub total_time: Duration,
+    /// How often the binding may ask one host. Default: no bound.
+    pub host_rate: Option<Rate>,
 }
 
 impl Default for EgressLimits {
@@ -37,6 +40,7 @@ impl Default for EgressLimits {
             max_headers: 128,
             time_to_headers: Duration::from_secs(30),
             total_time: Duration::from_secs(60),
+            host_rate: None,
         }
     }
 }

@@ -263,6 +263,7 @@ async fn send(call: Arc<Running>, request: http::Request) -> Result<EgressRespon
         max_response_bytes: request.max_bytes.unwrap_or(u64::MAX),
         total_time: wanted.min(left),
         time_to_headers: defaults.time_to_headers.min(wanted).min(left),
+        host_rate: call.binding.config.http_rate,
         ..defaults
     };
     let request = EgressRequest {

@@ -169,6 +169,7 @@ async fn send(
         }
         EgressError::Failed(error) => match error.code.as_str() {
             "timeout" => HttpError::ConnectionTimeout,
+            "rate-limited" => HttpError::ConnectionLimitReached,
             "too-large" => HttpError::HttpResponseHeaderSectionSize(None),
             "bad-arguments" => HttpError::HttpRequestUriInvalid,
             _ => HttpError::DestinationUnavailable,
@@ -185,6 +186,7 @@ async fn send(
     request.limits.max_redirects = 0;
     request.limits.max_response_bytes = u64::MAX;
     request.limits.total_time = left;
+    request.limits.host_rate = call.binding.config.http_rate;
     let first_byte = options.and_then(|options| options.first_byte_timeout).unwrap_or(left);
     request.limits.time_to_headers = request.limits.time_to_headers.min(first_byte).min(left);
     let response = call.host.egress().send(policy, request).await.map_err(refused)?;

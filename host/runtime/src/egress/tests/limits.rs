@@ -26,6 +26,34 @@ async fn send(
     Egress::default().send(&open(&["127.0.0.1"]), request).await
 }
 
+#[tokio::test]
+async fn the_rate_of_a_host_counts_redirects_and_no_other_host_or_binding() {
+    let server = Server::start(|request| match request.line.contains("/again") {
+        true => redirect(302, "/"),
+        false => ok("here"),
+    })
+    .await;
+    let egress = Egress::default();
+    let limits = EgressLimits { host_rate: Some("3/h".parse().unwrap()), ..Default::default() };
+    let (used, granted) = (account(), open(&["127.0.0.1", "127.0.0.2"]));
+    let ask = async |host: &str, path: &str| {
+        let url = format!("http://{host}:{}{path}", server.port);
+        let request = EgressRequest::new("GET", url, used.clone());
+        let request = EgressRequest { limits: limits.clone(), ..request };
+        egress.send(&granted, request).await.map(|answer| answer.status.as_u16())
+    };
+    assert_eq!(ask("127.0.0.1", "/again").await, Ok(200));
+    assert_eq!(ask("127.0.0.2", "/").await, Ok(200));
+    let Err(EgressError::Failed(error)) = ask("127.0.0.1", "/again").await else {
+        panic!("the fourth request went out")
+    };
+    assert_eq!((error.code.as_str(), error.retryable), ("rate-limited", true));
+    assert!(error.message.contains("http-rate = \"3/h\""), "{error}");
+    assert!(error.retry_after_ms.is_some_and(|wait| wait > 0), "{error}");
+    // What was refused was neither sent nor charged.
+    assert_eq!((server.log().len(), used.used(Meter::HttpRequests)), (4, 4));
+}
+
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(bytes).unwrap();
