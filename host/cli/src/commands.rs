@@ -1,9 +1,11 @@
 //! The commands, one file each.
 
+mod audit;
 mod build;
 mod call;
 mod completions;
 mod doctor;
+mod explain;
 mod inspect;
 mod list;
 mod mcp;
@@ -38,6 +40,8 @@ pub(crate) async fn run(cli: Cli, screen: &mut Screen) -> Result<Exit, Failure> 
         Command::Pack(args) => pack::run(&args, screen).await,
         Command::Validate(args) => validate::run(&args, &global, screen).await,
         Command::Wit(args) => wit::run(&args, screen),
+        Command::Audit(args) => audit::run(args, &global, screen),
+        Command::Explain(args) => explain::run(&args, &global, screen),
         Command::Doctor => doctor::run(&global, screen).await,
         Command::Completions(args) => completions::run(&args, screen),
     }

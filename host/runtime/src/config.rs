@@ -27,11 +27,36 @@ pub struct Config {
     /// The budget of a run: what all calls below it may use together. Default: no bound beside
     /// the limits of each call.
     pub run: BTreeMap<String, LimitValue>,
+    /// The event log. Default: there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub journal: Option<JournalConfig>,
     /// Where secrets come from.
     pub secrets: BTreeMap<String, SecretSource>,
     /// Plugins under a name. A plugin that is found and not bound is bound under its own name,
     /// with no grant.
     pub bindings: BTreeMap<String, BindingConfig>,
+}
+
+/// The event log: each call, grant and refusal, in a hash-chained file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct JournalConfig {
+    /// Its file, relative to this one.
+    pub path: PathBuf,
+    /// What to do when it cannot be written. Default: no call begins.
+    #[serde(default)]
+    pub on_failure: JournalFailure,
+}
+
+/// What to do when the event log cannot be written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum JournalFailure {
+    /// Begin no more calls: they end as a fault.
+    #[default]
+    Refuse,
+    /// Go on without a record.
+    Continue,
 }
 
 /// A plugin under a name, with settings and grants.
@@ -106,6 +131,9 @@ impl Config {
         for plugin in &mut config.plugins {
             *plugin = folder.join(&*plugin);
         }
+        if let Some(journal) = &mut config.journal {
+            journal.path = folder.join(&journal.path);
+        }
         for source in config.secrets.values_mut() {
             if let SecretSource::File(file) = source {
                 *file = folder.join(&*file);
@@ -134,6 +162,9 @@ impl Config {
     fn check(&self) -> Result<(), String> {
         self.caps()?;
         self.run_limits()?;
+        if self.journal.as_ref().is_some_and(|journal| journal.path.as_os_str().is_empty()) {
+            return Err("[journal]: `path` is empty".into());
+        }
         for (name, binding) in &self.bindings {
             let at = |error: String| format!("[bindings.{name}]: {error}");
             if !is_plugin_name(name) {
@@ -248,6 +279,12 @@ mod tests {
             "[bindings.a]\ngrant.addresses = [\"10.0.0.0/33\"]",
             "[bindings.a]\ngrant.secrets.k = { secret = \"none\" }",
             "[secrets]\nk = { env = \"A\", file = \"b\" }",
+            "journal = \"log.db\"",
+            "[journal]",
+            "[journal]\npath = \"\"",
+            "[journal]\npath = 1",
+            "[journal]\npath = \"log.db\"\nhead = \"x\"",
+            "[journal]\npath = \"log.db\"\non-failure = \"ignore\"",
         ] {
             assert!(Config::parse(bad).is_err(), "accepted: {bad}");
         }

@@ -32,9 +32,10 @@
 //! # Where things are
 //!
 //! What a plugin asks for is its [`manifest`]; what the operator allows is [`config`]; the
-//! network is [`egress`]. An embedder can bring its own [`Secrets`], [`Ask`], models and tools.
+//! network is [`egress`]. An embedder can bring its own [`Secrets`], [`Ask`], [`Audit`], models and tools.
 
 mod ask;
+mod audit;
 mod binary;
 #[allow(missing_docs, unreachable_pub, unused_mut, unused_variables, reason = "generated")]
 mod bindings;
@@ -66,10 +67,11 @@ mod state;
 mod workspace;
 
 pub use ampoule_contract::{
-    Account, Blob, Blobs, Block, Breach, CallContext, CallEvent, Denial, Effects, End, EventSink,
-    Example, Limits, Message, Meter, Model, ModelEvent, ModelInfo, ModelRequest, ModelResponse,
-    ModelStream, ModelTool, Outcome, Output, Part, Problem, Receipt, Signal, TokenUsage,
-    ToolCall as Call, ToolDefinition, ToolError, ToolKind, ToolPattern, Tools, Usage,
+    Account, Audit, AuditError, AuditEvent, AuditKind, Blob, Blobs, Block, Breach, CallContext,
+    CallEvent, Denial, Effects, End, EventSink, Example, Limits, Message, Meter, Model, ModelEvent,
+    ModelInfo, ModelRequest, ModelResponse, ModelStream, ModelTool, Outcome, Output, Part, Problem,
+    Receipt, Redact, Signal, TokenUsage, ToolCall as Call, ToolDefinition, ToolError, ToolKind,
+    ToolPattern, Tools, Usage,
 };
 pub use ask::{Answer, Ask, AskNobody, Question};
 pub use config::Config;

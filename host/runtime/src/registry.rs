@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ampoule_contract::{Denial, Effects, Limits, Meter, ToolDefinition, ToolKind};
 use serde_json::Value;
@@ -36,6 +36,8 @@ pub(crate) struct Binding {
     pub limits: Limits,
     /// Why none of its tools can be called: something it cannot do without is not granted.
     pub missing: Option<Denial>,
+    /// The audit's name for what it may do, once that has been written there.
+    pub recorded: OnceLock<String>,
 }
 
 /// A tool of a binding, with its schemas.
@@ -238,6 +240,7 @@ impl Registry {
             config: config.clone(),
             limits,
             plugin: plugin.clone(),
+            recorded: OnceLock::new(),
         });
         let tools = match &plugin.manifest {
             Some(manifest) => from_manifest(manifest),

@@ -26,6 +26,8 @@ fn help_names_every_command_and_every_exit_code() {
         "build",
         "pack",
         "validate",
+        "audit",
+        "explain",
         "wit",
         "doctor",
         "completions",
