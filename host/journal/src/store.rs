@@ -5,7 +5,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ampoule_contract::{AuditEvent, AuditKind};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior,
+};
 
 use crate::error::JournalError;
 use crate::line::{Fields, GENESIS, Head};
@@ -41,6 +43,23 @@ const SCHEMA: [&str; 3] = [
 /// Opens a journal for writing, and makes it where there is none: for its owner alone, as the
 /// log of what others did is nobody else's to read.
 pub(crate) fn open(path: &Path) -> Result<Connection, JournalError> {
+    make(path).map_err(|error| told(error, path))
+}
+
+/// What is no database at all is told like any other file that is no journal.
+fn told(error: JournalError, path: &Path) -> JournalError {
+    match error {
+        JournalError::Store(error)
+            if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) =>
+        {
+            let message = "it is no SQLite file".to_owned();
+            JournalError::Foreign { path: path.to_owned(), message }
+        }
+        error => error,
+    }
+}
+
+fn make(path: &Path) -> Result<Connection, JournalError> {
     let io = |source| JournalError::Io { path: path.to_owned(), source };
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::create_dir_all(folder).map_err(io)?;
@@ -77,7 +96,7 @@ fn write_ahead(connection: &Connection) -> rusqlite::Result<String> {
     loop {
         match connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)) {
             Err(error)
-                if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
                     && Instant::now() < until =>
             {
                 std::thread::sleep(Duration::from_millis(5));
@@ -92,8 +111,7 @@ pub(crate) fn open_to_read(path: &Path) -> Result<Connection, JournalError> {
     fs::metadata(path).map_err(|source| JournalError::Io { path: path.to_owned(), source })?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
-    settle(&connection)?;
-    check(&connection, path)?;
+    settle(&connection).and_then(|()| check(&connection, path)).map_err(|e| told(e, path))?;
     Ok(connection)
 }
 
@@ -118,15 +136,7 @@ fn check(connection: &Connection, path: &Path) -> Result<(), JournalError> {
     let number = |name: &str| {
         connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i32>(0))
     };
-    let id = match number("application_id") {
-        Err(rusqlite::Error::SqliteFailure(error, _))
-            if error.code == rusqlite::ErrorCode::NotADatabase =>
-        {
-            return Err(foreign("it is no SQLite file"));
-        }
-        id => id?,
-    };
-    if id != APPLICATION_ID {
+    if number("application_id")? != APPLICATION_ID {
         return Err(foreign("it is no journal"));
     }
     if number("user_version")? != VERSION {

@@ -10,6 +10,9 @@ use crate::error::JournalError;
 use crate::line::{GENESIS, Head};
 use crate::store::{COLUMNS, Raw};
 
+/// How many lines that were removed, with the rest numbered anew, are recognised as missing.
+const RENUMBERED: i64 = 1024;
+
 /// What verifying came to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -182,24 +185,23 @@ fn judge(
         return at(expected, Tampering::Missing { to: raw.seq - 1 });
     }
     // If the line that should be here comes next, this one was put before it.
-    if next.is_some_and(|next| next.is_genuine_as(expected)) && !raw.is_genuine_as(expected) {
-        return at(expected, Tampering::Inserted);
-    }
+    let comes_next = next.is_some_and(|next| next.is_genuine_as(expected));
     if raw.is_genuine_as(expected) {
         // It is whole in itself and follows another line than the one before it: that one was
         // changed with its hash, unless the next line shows that this one was.
-        if next.is_some_and(|next| next.is_genuine_as(expected) || next.previous() != raw.hash()) {
-            let inserted = next.is_some_and(|next| next.is_genuine_as(expected));
-            let what = if inserted { Tampering::Inserted } else { Tampering::Changed };
-            return at(expected, what);
+        if comes_next {
+            return at(expected, Tampering::Inserted);
         }
-        return at((expected - 1).max(1), Tampering::Changed);
+        let follows = next.is_none_or(|next| next.previous() == raw.hash());
+        let line = if follows { (expected - 1).max(1) } else { expected };
+        return at(line, Tampering::Changed);
     }
-    // Under which number it was written, if it is a line of this journal at all.
+    // Under which number it was written, if it is a line of this journal at all: lines may have
+    // been removed or inserted and the rest numbered anew.
     let last: i64 = connection.query_row("SELECT max(seq) FROM lines", [], |row| row.get(0))?;
-    // Lines may have been removed and the rest numbered anew.
-    let was = (1..=last.saturating_add(1024)).find(|&seq| raw.is_genuine_as(seq));
+    let was = (1..=last.saturating_add(RENUMBERED)).find(|&seq| raw.is_genuine_as(seq));
     match was {
+        None if comes_next => at(expected, Tampering::Inserted),
         None => at(expected, Tampering::Changed),
         Some(was) if was < expected => at(was, Tampering::Inserted),
         Some(was) => {
