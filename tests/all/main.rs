@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests: a surprise should stop the test")]
 
+mod audit;
 mod budget;
 mod calls;
 mod command;

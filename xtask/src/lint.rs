@@ -14,8 +14,14 @@ const ENGINE_OWNER: &str = "ampoule";
 /// Build tools and benchmarks may name it too.
 const ENGINE_TOOLS: [&str; 3] = ["ampoule-bench", "ampoule-tests", "xtask"];
 /// Crates that must not reach the engine by any way; plugins and guests must not either.
-const FREE_OF_ENGINE: [&str; 5] =
-    ["ampoule-agent", "ampoule-contract", "ampoule-sdk", "ampoule-sdk-macros", "ampoule-services"];
+const FREE_OF_ENGINE: [&str; 6] = [
+    "ampoule-agent",
+    "ampoule-contract",
+    "ampoule-journal",
+    "ampoule-sdk",
+    "ampoule-sdk-macros",
+    "ampoule-services",
+];
 
 /// Programs: only they may print and exit (invariant 2).
 const PROGRAMS: [&str; 4] = ["ampoule-bench", "ampoule-cli", "ampoule-examples", "xtask"];

@@ -2,10 +2,11 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use ampoule::Meter;
+use ampoule::{AuditKind, Meter, ToolPattern};
 use ampoule_agent::ModelRef;
+use ampoule_journal::Anchor;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
 use serde_json::Value;
 
@@ -38,6 +39,9 @@ pub(crate) struct Global {
     /// Adds a plugin, or a folder of them, before the search path; may stand more than once
     #[arg(long, global = true, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) plugins: Vec<PathBuf>,
+    /// The journal, before the one that ampoule.toml names
+    #[arg(long, global = true, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub(crate) journal: Option<PathBuf>,
     /// Prints for machines: one JSON document, or JSON lines where things happen one by one
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -94,6 +98,8 @@ pub(crate) enum Command {
     Accept(AcceptArgs),
     Learn(LearnArgs),
     Validate(ValidateArgs),
+    Audit(AuditArgs),
+    Explain(ExplainArgs),
     Wit(WitArgs),
     /// Checks this machine and the configuration
     ///
@@ -113,7 +119,7 @@ Examples:
 const GROUPS: [(&str, &[&str]); 3] = [
     ("Use plugins", &["list", "inspect", "call", "run", "mcp"]),
     ("Make plugins", &["new", "build", "pack", "learn", "wit"]),
-    ("Look after them", &["accept", "validate", "doctor", "completions"]),
+    ("Look after them", &["accept", "validate", "audit", "explain", "doctor", "completions"]),
 ];
 
 /// Lists the tools there are
@@ -380,6 +386,88 @@ pub(crate) enum SchemaKind {
     Script,
 }
 
+/// Shows the journal, or verifies it
+///
+/// The journal is the log of every call, grant and refusal. It is kept where ampoule.toml has
+/// `[journal] path = "FILE"`, or `--journal FILE` names one.
+#[derive(Args, Debug)]
+#[command(
+    disable_help_subcommand = true,
+    after_help = "\
+Examples:
+  ampoule audit list --since 1h --kind denied
+  ampoule audit verify --head \"$(cat journal.head)\""
+)]
+pub(crate) struct AuditArgs {
+    #[command(subcommand)]
+    pub(crate) command: AuditCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    List(AuditListArgs),
+    Verify(AuditVerifyArgs),
+}
+
+/// Lists lines of the journal, the newest last
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  ampoule audit list --tool 'files/*' --kind call-ended
+  ampoule audit list --since 2026-01-31T09:00:00Z --limit 0 --json | jq '.lines[].body'")]
+pub(crate) struct AuditListArgs {
+    /// Only lines of this call
+    #[arg(long, value_name = "ID")]
+    pub(crate) call: Option<String>,
+    /// Only lines of tools whose id matches, such as `files/read` or `json-*`
+    #[arg(long, value_name = "PATTERN", value_parser = str::parse::<ToolPattern>)]
+    pub(crate) tool: Option<ToolPattern>,
+    /// Only lines of this kind: opened, grants, call-started, denied, call-ended
+    #[arg(long, value_name = "KIND", value_parser = str::parse::<AuditKind>)]
+    pub(crate) kind: Option<AuditKind>,
+    /// Only lines of calls that this one asked for
+    #[arg(long, value_name = "NAME")]
+    pub(crate) principal: Option<String>,
+    /// Only lines from this time on: `2026-01-31T09:00:00Z`, or `30min` for that long ago
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    pub(crate) since: Option<SystemTime>,
+    /// How many lines at most, the newest; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) limit: usize,
+}
+
+/// Verifies that each line of the journal is as it was written
+///
+/// Names the first line that was changed, removed, inserted or moved, and fails with code 1. Prints
+/// the head: how many lines there are and the hash of the last. Only a head that was kept elsewhere
+/// shows that the end was not cut off.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  ampoule audit verify
+  ampoule audit verify --json | jq -r '.head | \"\\(.lines):\\(.hash)\"' > journal.head
+  ampoule audit verify --head \"$(cat journal.head)\"")]
+pub(crate) struct AuditVerifyArgs {
+    /// The head of an earlier verification, which must be part of the journal
+    #[arg(long, value_name = "LINES:HASH|HASH", value_parser = str::parse::<Anchor>)]
+    pub(crate) head: Option<Anchor>,
+}
+
+/// Explains a call: what it was, how it ended, and what would allow what was refused
+///
+/// Reads the journal. The lines it prints allow exactly what was refused, as far as a file of
+/// configuration can.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  ampoule audit list --kind denied
+  ampoule explain 3fa85f64-7")]
+pub(crate) struct ExplainArgs {
+    /// The call's id
+    #[arg(value_name = "CALL-ID")]
+    pub(crate) call: String,
+}
+
 /// Writes the contract's WIT, ready for other languages
 ///
 /// The folder has the layout that wit-bindgen, componentize-py and jco read: world.wit to be
@@ -471,6 +559,18 @@ fn duration(text: &str) -> Result<Duration, String> {
         return Err(format!("`{text}` has no unit: use ms, s, min, h"));
     }
     Meter::WallTime.parse(text).map(Duration::from_millis)
+}
+
+/// A time, or how long ago.
+fn since(text: &str) -> Result<SystemTime, String> {
+    match duration(text) {
+        Ok(ago) => {
+            SystemTime::now().checked_sub(ago).ok_or_else(|| "that is before all time".into())
+        }
+        Err(_) => ampoule_journal::parse_time(text).map_err(|_| {
+            format!("`{text}` is no time: write `2026-01-31T09:00:00Z`, or `30min` for that ago")
+        }),
+    }
 }
 
 fn plugin_name(name: &str) -> Result<String, String> {

@@ -1,10 +1,12 @@
 //! The commands, one file each.
 
 mod accept;
+mod audit;
 mod build;
 mod call;
 mod completions;
 mod doctor;
+mod explain;
 mod inspect;
 mod learn;
 mod list;
@@ -42,6 +44,8 @@ pub(crate) async fn run(cli: Cli, screen: &mut Screen) -> Result<Exit, Failure> 
         Command::Learn(args) => learn::run(&args, &global, screen).await,
         Command::Validate(args) => validate::run(&args, &global, screen).await,
         Command::Wit(args) => wit::run(&args, screen),
+        Command::Audit(args) => audit::run(args, &global, screen),
+        Command::Explain(args) => explain::run(&args, &global, screen),
         Command::Doctor => doctor::run(&global, screen).await,
         Command::Completions(args) => completions::run(&args, screen),
         Command::CompileWorker => compile_worker(),

@@ -8,6 +8,7 @@ mod commands;
 mod connector;
 mod env_vars;
 mod exit;
+mod journal;
 mod logging;
 mod render;
 mod setup;
@@ -41,7 +42,9 @@ fn work(cli: args::Cli, screen: &mut Screen) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::fault(format!("no runtime: {error}")))?;
     let ended = runtime.block_on(commands::run(cli, screen));
+    let written = journal::finish();
     // A read of standard input that is still waiting would keep the process.
     runtime.shutdown_background();
-    ended
+    let exit = ended?;
+    written.map(|()| exit)
 }

@@ -4,11 +4,13 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
+use ampoule::config::JournalConfig;
 use ampoule::{Config, Host, HostBuilder, HostError};
 
 use crate::args::Global;
 use crate::env_vars;
 use crate::exit::Failure;
+use crate::journal;
 
 /// The name of the configuration file.
 pub(crate) const CONFIG_FILE: &str = "ampoule.toml";
@@ -46,6 +48,10 @@ impl Setup {
             }
         }
         config.plugins.splice(0..0, plugins);
+        if let Some(path) = &global.journal {
+            let on_failure = config.journal.map(|journal| journal.on_failure).unwrap_or_default();
+            config.journal = Some(JournalConfig { path: path.clone(), on_failure });
+        }
         Ok(Setup { config, file, cache: cache(global)? })
     }
 
@@ -104,11 +110,15 @@ impl Setup {
         }
     }
 
-    /// Makes a host of what [`Setup::builder`] gave.
+    /// Makes a host of what [`Setup::builder`] gave, which writes the journal if there is one.
     ///
     /// # Errors
-    /// The configuration, the cache or the engine cannot be used.
+    /// The configuration, the cache, the journal or the engine cannot be used.
     pub(crate) async fn build(&self, builder: HostBuilder) -> Result<Host, Failure> {
+        let builder = match &self.config.journal {
+            Some(config) => builder.audit(journal::open(config)?),
+            None => builder,
+        };
         builder.build().await.map_err(|error| {
             let at = match &error {
                 HostError::Io { path, .. } | HostError::Config { path, .. } => Some(path),

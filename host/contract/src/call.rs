@@ -95,6 +95,8 @@ pub struct CallContext {
     pub principal: Option<String>,
     /// The run it belongs to.
     pub run: Option<String>,
+    /// The id of the call that makes it, for the audit. Absent: it comes from outside.
+    pub parent: Option<String>,
     /// The directory that the `files` capability reaches. Absent: none.
     pub workspace: Option<PathBuf>,
     /// The account the call draws from. Absent: the host's default for a single call.

@@ -10,8 +10,10 @@
 //! - [`limits`]: every limit there is ([`Meter`]), a call's and a run's account ([`Account`]).
 //! - [`receipt`]: what a call used, against its limits ([`Receipt`]).
 //! - [`blob`]: bytes too large for JSON ([`Blobs`]).
+//! - [`audit`]: what happened, for the record ([`Audit`], [`AuditEvent`], [`Redact`]).
 //! - [`model`]: talking to a language model ([`Model`], [`ModelRequest`], [`ModelEvent`]).
 
+pub mod audit;
 pub mod blob;
 pub mod call;
 pub mod limits;
@@ -20,6 +22,7 @@ pub mod pattern;
 pub mod receipt;
 pub mod tool;
 
+pub use audit::{Audit, AuditError, AuditEvent, AuditKind, Redact};
 pub use blob::{Blob, Blobs};
 pub use call::{
     Block, CallContext, CallEvent, Denial, End, EventSink, Outcome, Output, Problem, Signal,

@@ -17,6 +17,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime::{Store, Trap};
 
 use crate::admit::Permit;
+use crate::audit::{Beginning, Recorded};
 use crate::bindings::ampoule::plugin::types;
 use crate::bindings::exports::ampoule::llm::llm;
 use crate::engine::FUEL_YIELD_INTERVAL;
@@ -67,9 +68,30 @@ impl fmt::Display for Suspended {
 
 impl std::error::Error for Suspended {}
 
-/// Calls a tool of a plugin.
+/// Calls a tool of a plugin, and records its beginning and its end.
 pub(crate) async fn invoke(host: Host, tool: Arc<BoundTool>, request: Request) -> Ended {
     let id = host.next_id();
+    let beginning = Beginning {
+        id: &id,
+        tool: &tool.definition.id,
+        binding: Some(&tool.binding),
+        context: &request.context,
+        account: Some(&request.account),
+        arguments: Some(&request.arguments),
+    };
+    let recorded = match Recorded::start(&host, beginning) {
+        Ok(recorded) => recorded,
+        Err(end) => {
+            let receipt = Receipt::empty(id, tool.definition.id.clone(), end.word());
+            return Ended { outcome: Outcome { end, receipt }, blobs: Vec::new() };
+        }
+    };
+    let mut ended = perform(host, id, tool, request).await;
+    recorded.end(&mut ended.outcome);
+    ended
+}
+
+async fn perform(host: Host, id: String, tool: Arc<BoundTool>, request: Request) -> Ended {
     let mut receipt = Receipt::empty(id.clone(), tool.definition.id.clone(), "");
     receipt.digest.clone_from(&tool.definition.digest);
     receipt.limits = *request.account.limits();
@@ -438,6 +460,21 @@ impl Live {
     }
 }
 
+impl Live {
+    /// Ends the call of a connector and records how.
+    fn close(self, end: End, recorded: Recorded) -> End {
+        let call = self.call.clone();
+        let mut receipt = Receipt::empty(call.id.clone(), call.tool.clone(), "");
+        receipt.digest.clone_from(&call.binding.plugin.digest);
+        receipt.limits = *call.account.limits();
+        receipt.wall = self.started.elapsed();
+        drop(self);
+        let mut outcome = outcome(end, receipt, &call);
+        recorded.end(&mut outcome);
+        outcome.end
+    }
+}
+
 impl Drop for Live {
     fn drop(&mut self) {
         let returned = self.call.refund.swap(0, Ordering::AcqRel);
@@ -561,35 +598,67 @@ fn read_error(call: &Running, error: types::Error) -> End {
     End::Failed(error)
 }
 
-/// Sets up a call of a connector, whose service the host itself asks for.
+/// Sets up a call of a connector, whose service the host itself asks for, and records that it
+/// begins.
 async fn connect(
     host: Host,
     binding: Arc<Binding>,
     context: CallContext,
-) -> Result<(Live, Arc<Code>), ToolError> {
+) -> Result<(Live, Arc<Code>, Recorded), ToolError> {
     let refused = |end: End| end.into_result().err().unwrap_or_default();
-    if let Some(denial) = &binding.missing {
-        return Err(Denial::clone(denial).into());
-    }
     let above = context.budget.clone().unwrap_or_else(|| host.run_account());
+    let limits = binding.limits_for(context.principal.as_deref());
+    let account = above.child(limits);
+    let (id, tool) = (host.next_id(), format!("{}/llm", binding.name));
+    let beginning = Beginning {
+        id: &id,
+        tool: &tool,
+        binding: Some(&binding),
+        context: &context,
+        account: Some(&account),
+        arguments: None,
+    };
+    let recorded = Recorded::start(&host, beginning).map_err(refused)?;
+    let mut receipt = Receipt::empty(id.clone(), tool.clone(), "");
+    receipt.digest.clone_from(&binding.plugin.digest);
+    receipt.limits = limits;
+    match enter_connector(host, binding, context, id, tool, account, &above).await {
+        Ok((live, code)) => Ok((live, code, recorded)),
+        Err(end) => {
+            receipt.end = end.word();
+            let mut outcome = Outcome { end, receipt };
+            recorded.end(&mut outcome);
+            Err(refused(outcome.end))
+        }
+    }
+}
+
+async fn enter_connector(
+    host: Host,
+    binding: Arc<Binding>,
+    context: CallContext,
+    id: String,
+    tool: String,
+    account: Arc<Account>,
+    above: &Account,
+) -> Result<(Live, Arc<Code>), End> {
+    if let Some(denial) = &binding.missing {
+        return Err(End::Denied(Denial::clone(denial)));
+    }
     let depth = above.used(Meter::ToolDepth) + 1;
     let limits = binding.limits_for(context.principal.as_deref());
     let deepest = limits.get(Meter::ToolDepth);
     if depth > deepest {
-        let breach = Breach { meter: Meter::ToolDepth, limit: deepest, above: false };
-        return Err(refused(End::Limit(breach)));
+        return Err(End::Limit(Breach { meter: Meter::ToolDepth, limit: deepest, above: false }));
     }
-    let (permit, code) = host.admit(&binding, depth, &context).await.map_err(refused)?;
-    let account = above.child(limits);
-    let id = host.next_id();
-    let name = format!("{}/llm", binding.name);
+    let (permit, code) = host.admit(&binding, depth, &context).await?;
     let passed = Passed(HashSet::new());
     // A model answers; it has no business with the run's files.
     let context = CallContext { workspace: None, ..context };
     let grants = binding.grants_for(context.principal.as_deref()).clone();
     let live =
-        Live::start(host, binding, grants, id, name, context, account, depth, None, passed, permit);
-    live.map(|live| (live, code)).map_err(|start| refused(start.0))
+        Live::start(host, binding, grants, id, tool, context, account, depth, None, passed, permit);
+    live.map(|live| (live, code)).map_err(|start| start.0)
 }
 
 /// The models of a connector.
@@ -598,18 +667,20 @@ pub(crate) async fn models(
     binding: Arc<Binding>,
     context: CallContext,
 ) -> Result<Vec<ModelInfo>, ToolError> {
-    let (mut live, code) = connect(host, binding, context).await?;
+    let (mut live, code, recorded) = connect(host, binding, context).await?;
     let models = live.run(async |store: &mut Store<CallState>| {
         let instance = code.pre.instantiate_async(&mut *store).await?;
         let indices = code.llm.as_ref();
         let indices = indices.ok_or_else(|| crate::host::fault("the plugin is no connector"))?;
         indices.load(&mut *store, &instance)?.call_models(&mut *store).await
     });
-    match models.await {
-        Ok(Ok(models)) => Ok(models.into_iter().map(Into::into).collect()),
-        Ok(Err(error)) => Err(error.into()),
-        Err(end) => Err(end.into_result().err().unwrap_or_default()),
-    }
+    let (models, end) = match models.await {
+        Ok(Ok(models)) => (models, End::Value(Output::default())),
+        Ok(Err(error)) => (Vec::new(), End::Failed(error.into())),
+        Err(end) => (Vec::new(), end),
+    };
+    live.close(end, recorded).into_result()?;
+    Ok(models.into_iter().map(Into::into).collect())
 }
 
 /// Asks a connector and sends what comes to `events`, until it is over or nobody listens.
@@ -620,7 +691,7 @@ pub(crate) async fn stream(
     context: CallContext,
     events: mpsc::Sender<Result<ModelEvent, ToolError>>,
 ) {
-    let (mut live, code) = match connect(host, binding, context).await {
+    let (mut live, code, recorded) = match connect(host, binding, context).await {
         Ok(connected) => connected,
         Err(error) => return drop(events.send(Err(error)).await),
     };
@@ -650,13 +721,14 @@ pub(crate) async fn stream(
         }
         Ok(Ok(()))
     });
-    let failed = match streamed.await {
-        Ok(Ok(())) => return,
-        Ok(Err(error)) => error,
-        Err(end) => end.into_result().err().unwrap_or_default(),
+    let end = match streamed.await {
+        Ok(Ok(())) => End::Value(Output::default()),
+        Ok(Err(error)) => End::Failed(error),
+        Err(end) => end,
     };
-    drop(live);
-    drop(events.send(Err(failed)).await);
+    if let Err(failed) = live.close(end, recorded).into_result() {
+        drop(events.send(Err(failed)).await);
+    }
 }
 
 /// Roughly the bytes of an event; the whole response repeats what came before and is not counted.

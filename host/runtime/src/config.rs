@@ -33,6 +33,9 @@ pub struct Config {
     pub run: BTreeMap<String, LimitValue>,
     /// How many calls may run and wait at once.
     pub concurrency: ConcurrencyConfig,
+    /// The event log. Default: there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub journal: Option<JournalConfig>,
     /// Where secrets come from.
     pub secrets: BTreeMap<String, SecretSource>,
     /// Plugins under a name. A plugin that is found and not bound is bound under its own name,
@@ -44,6 +47,28 @@ pub struct Config {
     /// What was accepted, from the lock beside the file. Default: no lock, nothing is pinned.
     #[serde(skip)]
     pub lock: Option<Lock>,
+}
+
+/// The event log: each call, grant and refusal, in a hash-chained file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct JournalConfig {
+    /// Its file, relative to this one.
+    pub path: PathBuf,
+    /// What to do when it cannot be written. Default: no call begins.
+    #[serde(default)]
+    pub on_failure: JournalFailure,
+}
+
+/// What to do when the event log cannot be written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum JournalFailure {
+    /// Begin no more calls: they end as a fault.
+    #[default]
+    Refuse,
+    /// Go on without a record.
+    Continue,
 }
 
 /// A plugin under a name, with settings and grants.
@@ -134,6 +159,9 @@ impl Config {
         for plugin in &mut config.plugins {
             *plugin = folder.join(&*plugin);
         }
+        if let Some(journal) = &mut config.journal {
+            journal.path = folder.join(&journal.path);
+        }
         for source in config.secrets.values_mut() {
             if let SecretSource::File(file) = source {
                 *file = folder.join(&*file);
@@ -162,6 +190,9 @@ impl Config {
     fn check(&self) -> Result<(), String> {
         self.caps()?;
         self.run_limits()?;
+        if self.journal.as_ref().is_some_and(|journal| journal.path.as_os_str().is_empty()) {
+            return Err("[journal]: `path` is empty".into());
+        }
         for (name, binding) in &self.bindings {
             let at = |error: String| format!("[bindings.{name}]: {error}");
             if !is_plugin_name(name) {
@@ -298,6 +329,12 @@ mod tests {
             "[principals.a]\nlimits = { stack = 1 }",
             "[principals.\"\"]",
             "[principals.\"a\\n\"]",
+            "journal = \"log.db\"",
+            "[journal]",
+            "[journal]\npath = \"\"",
+            "[journal]\npath = 1",
+            "[journal]\npath = \"log.db\"\nhead = \"x\"",
+            "[journal]\npath = \"log.db\"\non-failure = \"ignore\"",
         ] {
             assert!(Config::parse(bad).is_err(), "accepted: {bad}");
         }

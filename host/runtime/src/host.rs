@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use ampoule_contract::{
-    Account, CallContext, End, Limits, Meter, Model, Outcome, Receipt, ToolCall, ToolDefinition,
-    Tools,
+    Account, Audit, CallContext, End, Limits, Meter, Model, Outcome, Receipt, Redact, ToolCall,
+    ToolDefinition, Tools,
 };
 
 use crate::admit::{Admission, Permit, Wish};
 use crate::ask::{Ask, AskNobody};
+use crate::audit::{Auditor, Beginning, Recorded};
 use crate::cache::Cache;
 use crate::call::Request;
 use crate::config::Config;
@@ -43,6 +44,7 @@ struct Inner {
     ask: Arc<dyn Ask>,
     egress: Egress,
     admission: Arc<Admission>,
+    auditor: Auditor,
     seed: String,
     calls: AtomicU64,
     pooled: bool,
@@ -75,6 +77,7 @@ pub struct HostBuilder {
     secrets: Option<Arc<dyn Secrets>>,
     ask: Option<Arc<dyn Ask>>,
     egress: Option<Egress>,
+    auditor: Auditor,
     cache: Option<(PathBuf, PathBuf)>,
     compile_in: Option<(PathBuf, Vec<OsString>)>,
     compile_limits: CompileLimits,
@@ -138,6 +141,21 @@ impl HostBuilder {
         self
     }
 
+    /// Where each call, grant and refusal is recorded. Default: nowhere. Where it cannot record,
+    /// calls end as a fault before the plugin is entered.
+    #[must_use]
+    pub fn audit(mut self, audit: Arc<dyn Audit>) -> HostBuilder {
+        self.auditor.audit = Some(audit);
+        self
+    }
+
+    /// What every event passes before it is recorded. Default: it is recorded as it is.
+    #[must_use]
+    pub fn redact(mut self, redact: Arc<dyn Redact>) -> HostBuilder {
+        self.auditor.redact = Some(redact);
+        self
+    }
+
     /// Keeps compiled code in `folder`, authenticated with the key in `key`, which must lie
     /// outside it. Default: nothing is kept and each process compiles anew.
     #[must_use]
@@ -175,6 +193,10 @@ impl HostBuilder {
     /// The engine, the cache or the configuration cannot be used. A plugin that is refused is no
     /// error: [`Host::refused`] lists it.
     pub async fn build(self) -> Result<Host, HostError> {
+        if self.config.journal.is_some() && self.auditor.audit.is_none() {
+            let message = "it asks for a `[journal]`, and this program keeps none";
+            return Err(HostError::config("ampoule.toml", message));
+        }
         let (engine, pooled) = crate::engine::engine()?;
         let linker = crate::imports::linker(&engine).map_err(|error| HostError::engine(&error))?;
         let fingerprint = crate::engine::fingerprint(&engine);
@@ -196,6 +218,7 @@ impl HostBuilder {
             ask: self.ask.unwrap_or_else(|| Arc::new(AskNobody)),
             egress: self.egress.unwrap_or_default(),
             admission,
+            auditor: self.auditor,
             seed: crate::digest::secret_id()[..8].to_owned(),
             calls: AtomicU64::new(0),
             pooled,
@@ -267,12 +290,26 @@ impl Host {
                 let tool = definition.id.clone();
                 let budget = context.budget.clone().unwrap_or_else(|| self.run_account());
                 let context = CallContext { budget: Some(budget), ..context };
-                tools.call(ToolCall { tool, arguments, context }).await
+                crate::audit::call_other(self, &*tools, ToolCall { tool, arguments, context }).await
             }
             None => {
-                let end = End::Denied(self.unknown(&tool));
-                let receipt = Receipt::empty(self.next_id(), tool, end.word());
-                Outcome { end, receipt }
+                let (id, mut end) = (self.next_id(), End::Denied(self.unknown(&tool)));
+                let shown: String = tool.chars().take(80).collect();
+                let call = Beginning {
+                    id: &id,
+                    tool: &shown,
+                    binding: None,
+                    context: &context,
+                    account: None,
+                    arguments: Some(&arguments),
+                };
+                let recorded = Recorded::start(self, call).map_err(|fault| end = fault).ok();
+                let receipt = Receipt::empty(id, tool, end.word());
+                let mut outcome = Outcome { end, receipt };
+                if let Some(recorded) = recorded {
+                    recorded.end(&mut outcome);
+                }
+                outcome
             }
         }
     }
@@ -405,6 +442,11 @@ impl Host {
         Account::root(self.loaded().run_limits)
     }
 
+    /// A name for a new run, unlike any other's.
+    pub fn run_id(&self) -> String {
+        self.next_id()
+    }
+
     pub(crate) fn registry(&self) -> Arc<Registry> {
         self.loaded().registry.clone()
     }
@@ -426,6 +468,10 @@ impl Host {
 
     pub(crate) fn ask(&self) -> &dyn Ask {
         &*self.0.ask
+    }
+
+    pub(crate) fn auditor(&self) -> &Auditor {
+        &self.0.auditor
     }
 
     pub(crate) fn egress(&self) -> &Egress {
@@ -522,7 +568,7 @@ pub struct BindingInfo {
 }
 
 impl BindingInfo {
-    fn new(binding: &crate::registry::Binding) -> BindingInfo {
+    pub(crate) fn new(binding: &crate::registry::Binding) -> BindingInfo {
         let plugin = &binding.plugin;
         let grant = &binding.config.grant;
         let (reach, allow) = match &plugin.manifest {

@@ -32,10 +32,12 @@
 //! # Where things are
 //!
 //! What a plugin asks for is its [`manifest`]; what the operator allows is [`config`], and for whom
-//! [`principals`]; what was accepted is [`lock`]ed; the network is [`egress`]. An embedder can bring its own [`Secrets`], [`Ask`], models and tools.
+//! [`principals`]; what was accepted is [`lock`]ed; the network is [`egress`]. An embedder can bring
+//! its own [`Secrets`], [`Ask`], [`Audit`], models and tools.
 
 mod admit;
 mod ask;
+mod audit;
 mod binary;
 #[allow(missing_docs, unreachable_pub, unused_mut, unused_variables, reason = "generated")]
 mod bindings;
@@ -79,10 +81,11 @@ mod worker;
 mod workspace;
 
 pub use ampoule_contract::{
-    Account, Blob, Blobs, Block, Breach, CallContext, CallEvent, Denial, Effects, End, EventSink,
-    Example, Limits, Message, Meter, Model, ModelEvent, ModelInfo, ModelRequest, ModelResponse,
-    ModelStream, ModelTool, Outcome, Output, Part, Problem, Receipt, Signal, TokenUsage,
-    ToolCall as Call, ToolDefinition, ToolError, ToolKind, ToolPattern, Tools, Usage,
+    Account, Audit, AuditError, AuditEvent, AuditKind, Blob, Blobs, Block, Breach, CallContext,
+    CallEvent, Denial, Effects, End, EventSink, Example, Limits, Message, Meter, Model, ModelEvent,
+    ModelInfo, ModelRequest, ModelResponse, ModelStream, ModelTool, Outcome, Output, Part, Problem,
+    Receipt, Redact, Signal, TokenUsage, ToolCall as Call, ToolDefinition, ToolError, ToolKind,
+    ToolPattern, Tools, Usage,
 };
 pub use ask::{Answer, Ask, AskNobody, Question};
 pub use config::Config;

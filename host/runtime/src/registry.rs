@@ -45,6 +45,8 @@ pub(crate) struct Binding {
     pub limits: Limits,
     /// Why none of its tools can be called: something it cannot do without is not granted.
     pub missing: Option<Denial>,
+    /// The audit's name for what it may do, once that has been written there.
+    pub recorded: OnceLock<String>,
 }
 
 impl Binding {
@@ -287,6 +289,7 @@ impl Registry {
             config: config.clone(),
             limits,
             plugin: plugin.clone(),
+            recorded: OnceLock::new(),
         });
         let alone = tools.len() == 1;
         for (tool, entry) in tools {

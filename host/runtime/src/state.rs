@@ -84,11 +84,18 @@ impl Running {
             "denied: {}",
             denial.message
         );
-        let mut denials = lock(&self.denials);
-        if denials.list.len() < LISTED_DENIALS {
-            denials.list.push(denial.clone());
-        } else {
-            denials.left_out += 1;
+        let listed = {
+            let mut denials = lock(&self.denials);
+            let listed = denials.list.len() < LISTED_DENIALS;
+            if listed {
+                denials.list.push(denial.clone());
+            } else {
+                denials.left_out += 1;
+            }
+            listed
+        };
+        if listed {
+            crate::audit::denied(self, &denial);
         }
         ToolError::from(denial).into()
     }

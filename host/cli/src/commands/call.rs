@@ -26,7 +26,9 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     let CallArgs { tool, arguments, arg, workspace, principal, timeout, out, receipt } = args;
     let workspace = super::workspace(workspace)?;
-    let host = Setup::find(global)?.with_plugins()?.host().await?;
+    let setup = Setup::find(global)?.with_plugins()?;
+    crate::journal::keep_out_of(&setup, workspace.as_deref())?;
+    let host = setup.host().await?;
     let definition =
         host.tools().into_iter().find(|known| known.id == tool || known.model_name() == tool);
     let arguments = match &definition {

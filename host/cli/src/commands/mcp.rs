@@ -23,7 +23,9 @@ pub(super) async fn run(
     if !args.tools.is_empty() {
         options.tools = args.tools;
     }
-    let host = Setup::find(global)?.with_plugins()?.host().await?;
+    let setup = Setup::find(global)?.with_plugins()?;
+    crate::journal::keep_out_of(&setup, options.workspace.as_deref())?;
+    let host = setup.host().await?;
     super::refused(&host, screen)?;
     let shutdown = options.shutdown.clone();
     tokio::spawn(async move {

@@ -37,6 +37,7 @@ pub(super) async fn run(
     let mut setup = Setup::find(global)?;
     let wanted = model::Wanted::new(&file, &args.agent, args.model, args.script);
     wanted.prepare(&mut setup.config)?;
+    crate::journal::keep_out_of(&setup, workspace.as_deref())?;
     let host = setup.host().await?;
     if !host.refused().is_empty() {
         let n = host.refused().len();
@@ -48,6 +49,7 @@ pub(super) async fn run(
     let (sender, events) = unbounded_channel();
     let context = CallContext {
         principal: args.principal,
+        run: Some(host.run_id()),
         workspace,
         budget: Some(host.run_account()),
         deadline: args.timeout.map(|timeout| Instant::now() + timeout),

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod accept;
+mod audit;
 mod build;
 mod call;
 mod compile;

@@ -28,6 +28,8 @@ fn help_names_every_command_and_every_exit_code() {
         "accept",
         "learn",
         "validate",
+        "audit",
+        "explain",
         "wit",
         "doctor",
         "completions",

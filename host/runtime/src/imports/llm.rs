@@ -361,6 +361,7 @@ fn context(call: &Arc<Running>, loan: &Loan) -> CallContext {
         budget: Some(account),
         workspace: None,
         events: None,
+        parent: Some(call.id.clone()),
         blobs: Some(call.blobs.clone()),
         ..call.context.clone()
     }

@@ -155,6 +155,7 @@ fn begin(
         cancel: call.context.cancel.child_token(),
         // Its events are its caller's business, who decides what to pass on.
         events: None,
+        parent: Some(call.id.clone()),
         ..call.context.clone()
     };
     Ok(Ok(async move { run(&call, callee, id, arguments, &loan, limits, context, slot).await }))
@@ -219,8 +220,8 @@ async fn run(
                 account.peak(Meter::ToolDepth, depth);
                 let budget = Some(account.clone());
                 let context = CallContext { budget, workspace: None, ..context };
-                let outcome =
-                    tools.call(ampoule_contract::ToolCall { tool: id, arguments, context }).await;
+                let made = ampoule_contract::ToolCall { tool: id, arguments, context };
+                let outcome = crate::audit::call_other(&call.host, &*tools, made).await;
                 Ended { outcome, blobs: Vec::new() }
             }
         }
