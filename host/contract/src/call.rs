@@ -1,5 +1,6 @@
 //! A call and how it ended.
 
+use std::any::Any;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -113,6 +114,10 @@ pub struct CallContext {
     /// The only tools it may reach through the `tools` capability, by id, beside the plugin's own
     /// grants. Absent: the grants alone decide.
     pub tools: Option<Arc<[String]>>,
+    /// What the host knows of the secrets that were used so far, to take them out of what leaves
+    /// the run; opaque to others. Calls share it that share a context. Absent: the call begins
+    /// anew.
+    pub secrets: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl fmt::Debug for CallContext {

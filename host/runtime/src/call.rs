@@ -25,6 +25,7 @@ use crate::limits::{self, Limiter};
 use crate::plugin::Code;
 use crate::reflect::{Answer, Budget};
 use crate::registry::{Binding, BoundTool, EntryPoint};
+use crate::scan::RunSecrets;
 use crate::state::{CallState, Deadline, Denials, Ending, Running, lock};
 use crate::workspace::Overlay;
 
@@ -118,10 +119,11 @@ pub(crate) async fn invoke(host: Host, tool: Arc<BoundTool>, request: Request) -
         live.run(async |store: &mut Store<CallState>| enter(store, &code, &tool, &arguments).await);
     let entered = entered.await;
     live.settle().await;
-    let end = match entered {
+    let mut end = match entered {
         Ok(raw) => live.finish(&tool, raw).await,
         Err(end) => end,
     };
+    clean(&live.call, &mut end);
     let blobs = live.keep_blobs(&end);
     let call = live.call.clone();
     // The instance goes first, then its place in the queue: the next call finds a clean slot.
@@ -200,7 +202,7 @@ impl Live {
         binding: Arc<Binding>,
         id: String,
         tool: String,
-        context: CallContext,
+        mut context: CallContext,
         account: Arc<Account>,
         depth: u64,
         caller: Option<Arc<Running>>,
@@ -236,6 +238,9 @@ impl Live {
             let breach = Breach { meter: Meter::Fuel, limit: 0, above: true };
             return Err(refuse(End::Limit(breach), &account));
         }
+        let known = context.secrets.take().and_then(|known| known.downcast::<RunSecrets>().ok());
+        let secrets = known.unwrap_or_default();
+        context.secrets = Some(secrets.clone());
         let own = started + Duration::from_millis(limits.get(Meter::WallTime));
         let at = context.deadline.map_or(own, |deadline| deadline.min(own));
         let engine = host.compiler().engine.clone();
@@ -258,6 +263,7 @@ impl Live {
             refund: AtomicU64::new(0),
             loans: AtomicU64::new(0),
             breach: Ending::default(),
+            secrets,
             host,
         });
         // How deep connectors and tools that are no plugins stand when they call on.
@@ -429,6 +435,22 @@ impl Drop for Live {
     }
 }
 
+/// Takes secrets out of what a call ends with.
+fn clean(call: &Running, end: &mut End) {
+    match end {
+        End::Value(output) => call.clean("the output", |cleaner| cleaner.output(output)),
+        End::Failed(error) => call.clean("the error", |cleaner| cleaner.error(error)),
+        End::BadArguments(problem) | End::BadOutput(problem) => {
+            call.clean("the error", |cleaner| cleaner.problem(problem));
+        }
+        End::Denied(denial) => call.clean("the error", |cleaner| cleaner.denial(denial)),
+        End::Trap(text) | End::Overloaded(text) | End::Suspended(text) | End::Fault(text) => {
+            call.clean("the error", |cleaner| cleaner.text(text));
+        }
+        End::Limit(_) | End::Cancelled => {}
+    }
+}
+
 /// What a guest answered, unread.
 enum Raw {
     Output(Result<types::Output, types::Error>),
@@ -524,7 +546,8 @@ fn read_error(call: &Running, error: types::Error) -> End {
     if let Err(breach) = call.account.charge(Meter::OutputBytes, bytes as u64) {
         return End::Limit(breach);
     }
-    let error = ToolError::from(error);
+    let mut error = ToolError::from(error);
+    call.clean("the error", |cleaner| cleaner.error(&mut error));
     if let Some(log) = &error.log {
         tracing::warn!(call = call.id, tool = call.tool, "the tool failed: {log}");
     }
@@ -575,9 +598,15 @@ pub(crate) async fn models(
         indices.load(&mut *store, &instance)?.call_models(&mut *store).await
     });
     match models.await {
-        Ok(Ok(models)) => Ok(models.into_iter().map(Into::into).collect()),
-        Ok(Err(error)) => Err(error.into()),
-        Err(end) => Err(end.into_result().err().unwrap_or_default()),
+        Ok(Ok(models)) => {
+            let mut models: Vec<ModelInfo> = models.into_iter().map(Into::into).collect();
+            live.call.clean("a list of models", |cleaner| {
+                models.iter_mut().for_each(|model| cleaner.model_info(model));
+            });
+            Ok(models)
+        }
+        Ok(Err(error)) => Err(clean_error(&live.call, error.into())),
+        Err(end) => Err(clean_error(&live.call, end.into_result().err().unwrap_or_default())),
     }
 }
 
@@ -593,7 +622,7 @@ pub(crate) async fn stream(
         Ok(connected) => connected,
         Err(error) => return drop(events.send(Err(error)).await),
     };
-    let account = live.call.account.clone();
+    let call = live.call.clone();
     let streamed = live.run(async |store: &mut Store<CallState>| {
         let instance = code.pre.instantiate_async(&mut *store).await?;
         let indices = code.llm.as_ref();
@@ -606,8 +635,9 @@ pub(crate) async fn stream(
         loop {
             match guest.events().call_next(&mut *store, stream).await? {
                 Ok(Some(event)) => {
-                    let event = ModelEvent::from(event);
-                    account.charge(Meter::OutputBytes, event_bytes(&event))?;
+                    let mut event = ModelEvent::from(event);
+                    call.account.charge(Meter::OutputBytes, event_bytes(&event))?;
+                    call.clean("a response", |cleaner| cleaner.model_event(&mut event));
                     if events.send(Ok(event)).await.is_err() {
                         // The reader has gone: so does the instance.
                         return Ok(Ok(()));
@@ -625,7 +655,13 @@ pub(crate) async fn stream(
         Err(end) => end.into_result().err().unwrap_or_default(),
     };
     drop(live);
-    drop(events.send(Err(failed)).await);
+    drop(events.send(Err(clean_error(&call, failed))).await);
+}
+
+/// An error of a connector as it leaves its call.
+fn clean_error(call: &Running, mut error: ToolError) -> ToolError {
+    call.clean("the error", |cleaner| cleaner.error(&mut error));
+    error
 }
 
 /// Roughly the bytes of an event; the whole response repeats what came before and is not counted.
