@@ -10,6 +10,7 @@ use ampoule_services::Echo;
 use ampoule_tests::builder;
 use ampoule_tests::site::Site;
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// 24 bytes, so that its base64 stands alone.
@@ -102,11 +103,10 @@ struct Caught {
 
 /// A host with the leaky guest, whose secret may go to `site` only and who may send requests
 /// anywhere on loopback.
-async fn host(site: &Site, outside: &Outside) -> Host {
+async fn host(site: &Site, outside: &Outside) -> (Host, NamedTempFile) {
     let origin = site.origin();
-    let secret = tempfile::NamedTempFile::new().unwrap();
+    let secret = NamedTempFile::new().unwrap();
     std::fs::write(secret.path(), format!("{CANARY}\n")).unwrap();
-    let (_, secret) = secret.keep().unwrap();
     let config = format!(
         r#"
         plugins = ["GUESTS/leaky.wasm"]
@@ -121,7 +121,7 @@ async fn host(site: &Site, outside: &Outside) -> Host {
         grant.tools = ["catch"]
         grant.secrets.api-key = {{ secret = "key", audience = ["{origin}"] }}
         "#,
-        secret.display()
+        secret.path().display()
     );
     let caught = outside.clone();
     let catch = FunctionTool::new("catch", "Keep a text", move |text: Caught, _| {
@@ -139,7 +139,7 @@ async fn host(site: &Site, outside: &Outside) -> Host {
         .await
         .unwrap();
     assert!(host.refused().is_empty(), "{:?}", host.refused());
-    host
+    (host, secret)
 }
 
 /// Everything of an outcome, with bytes as texts.
@@ -182,7 +182,7 @@ async fn a_canary_comes_out_of_no_channel() {
         .finish();
     let _logging = tracing::subscriber::set_default(subscriber);
     let (site, away) = (Site::start().await, Site::start().await);
-    let host = host(&site, &outside).await;
+    let (host, _secret) = host(&site, &outside).await;
     let mut wrong = Vec::new();
     for channel in SAID.into_iter().chain(DONE).chain(OTHER) {
         for writing in WRITINGS {
@@ -241,7 +241,7 @@ async fn a_canary_comes_out_of_no_channel() {
 async fn a_server_cannot_hand_a_guest_the_secret() {
     let outside = Outside::default();
     let site = Site::start().await;
-    let host = host(&site, &outside).await;
+    let (host, _secret) = host(&site, &outside).await;
     let fetch = async |path: &str| {
         let call = Call::new("leaky/fetch", json!({ "url": format!("{}{path}", site.origin()) }));
         let End::Value(output) = host.call(call).await.end else { panic!("{path} failed") };

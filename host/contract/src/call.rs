@@ -1,6 +1,5 @@
 //! A call and how it ended.
 
-use std::any::Any;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::blob::Blobs;
 use crate::limits::{Account, Breach};
 use crate::receipt::Receipt;
+use crate::run_state::RunState;
 
 /// A request to run a tool.
 #[derive(Clone, Debug)]
@@ -114,10 +114,9 @@ pub struct CallContext {
     /// The only tools it may reach through the `tools` capability, by id, beside the plugin's own
     /// grants. Absent: the grants alone decide.
     pub tools: Option<Arc<[String]>>,
-    /// What the host knows of the secrets that were used so far, to take them out of what leaves
-    /// the run; opaque to others. Calls share it that share a context. Absent: the call begins
-    /// anew.
-    pub secrets: Option<Arc<dyn Any + Send + Sync>>,
+    /// What the host knows of the secrets that the run has used, to take them out of whatever
+    /// leaves one of its calls. Absent: only the call and those it makes share it.
+    pub state: Option<RunState>,
 }
 
 impl fmt::Debug for CallContext {

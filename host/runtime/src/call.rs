@@ -238,9 +238,8 @@ impl Live {
             let breach = Breach { meter: Meter::Fuel, limit: 0, above: true };
             return Err(refuse(End::Limit(breach), &account));
         }
-        let known = context.secrets.take().and_then(|known| known.downcast::<RunSecrets>().ok());
-        let secrets = known.unwrap_or_default();
-        context.secrets = Some(secrets.clone());
+        let state = context.state.get_or_insert_default();
+        let secrets = state.get_or_default::<RunSecrets>().unwrap_or_default();
         let own = started + Duration::from_millis(limits.get(Meter::WallTime));
         let at = context.deadline.map_or(own, |deadline| deadline.min(own));
         let engine = host.compiler().engine.clone();

@@ -69,7 +69,7 @@ mod workspace;
 pub use ampoule_contract::{
     Account, Blob, Blobs, Block, Breach, CallContext, CallEvent, Denial, Effects, End, EventSink,
     Example, Limits, Message, Meter, Model, ModelEvent, ModelInfo, ModelRequest, ModelResponse,
-    ModelStream, ModelTool, Outcome, Output, Part, Problem, Receipt, Signal, TokenUsage,
+    ModelStream, ModelTool, Outcome, Output, Part, Problem, Receipt, RunState, Signal, TokenUsage,
     ToolCall as Call, ToolDefinition, ToolError, ToolKind, ToolPattern, Tools, Usage,
 };
 pub use ask::{Answer, Ask, AskNobody, Question};

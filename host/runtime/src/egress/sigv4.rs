@@ -190,7 +190,7 @@ mod tests {
 
     use super::*;
 
-    /// A case of the test suite that AWS publishes.
+    /// A case of the test suite that AWS publishes (awslabs/aws-c-auth, Apache-2.0).
     #[derive(Deserialize)]
     struct Case {
         name: String,

@@ -34,7 +34,7 @@ async fn server(answer: &'static str) -> Server {
         match target {
             "/token" => {
                 let n = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-                ok(&answer.replace('#', &n.to_string()))
+                ok(answer.replace('#', &n.to_string()))
             }
             "/refused" => super::answer("401 Unauthorized", &[], ""),
             _ => ok(request.header("authorization").unwrap_or("none")),
@@ -142,7 +142,7 @@ async fn the_token_endpoint_has_its_own_grant_and_audience() {
 #[tokio::test]
 async fn aws_keys_sign_and_stay() {
     let server = Server::start(|request| {
-        ok(&format!("{} ENCODED+KEY+ENCODED+KEY the-session-token", request.headers.len()))
+        ok(format!("{} ENCODED+KEY+ENCODED+KEY the-session-token", request.headers.len()))
     })
     .await;
     let request = EgressRequest {
