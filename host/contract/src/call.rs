@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::blob::Blobs;
 use crate::limits::{Account, Breach};
 use crate::receipt::Receipt;
+use crate::run_state::RunState;
 
 /// A request to run a tool.
 #[derive(Clone, Debug)]
@@ -115,6 +116,9 @@ pub struct CallContext {
     /// The only tools it may reach through the `tools` capability, by id, beside the plugin's own
     /// grants. Absent: the grants alone decide.
     pub tools: Option<Arc<[String]>>,
+    /// What the host knows of the secrets that the run has used, to take them out of whatever
+    /// leaves one of its calls. Absent: only the call and those it makes share it.
+    pub state: Option<RunState>,
 }
 
 impl fmt::Debug for CallContext {

@@ -20,6 +20,7 @@ pub mod limits;
 pub mod model;
 pub mod pattern;
 pub mod receipt;
+pub mod run_state;
 pub mod tool;
 
 pub use audit::{Audit, AuditError, AuditEvent, AuditKind, Redact};
@@ -35,6 +36,7 @@ pub use model::{
 };
 pub use pattern::ToolPattern;
 pub use receipt::Receipt;
+pub use run_state::RunState;
 pub use tool::{Effects, Example, ToolDefinition, ToolKind};
 
 /// Something that can list tools and call them: a host with plugins, an agent, a flow.

@@ -30,6 +30,7 @@ use crate::observe::Observer;
 use crate::plugin::Code;
 use crate::reflect::{Answer, Budget};
 use crate::registry::{Binding, BoundTool, EntryPoint};
+use crate::scan::RunSecrets;
 use crate::state::{CallState, Deadline, Denials, Ending, Running, lock};
 use crate::workspace::Overlay;
 
@@ -150,10 +151,11 @@ async fn perform(host: Host, id: String, tool: Arc<BoundTool>, request: Request)
         live.run(async |store: &mut Store<CallState>| enter(store, &code, &tool, &arguments).await);
     let entered = entered.await;
     live.settle().await;
-    let end = match entered {
+    let mut end = match entered {
         Ok(raw) => live.finish(&tool, raw).await,
         Err(end) => end,
     };
+    clean(&live.call, &mut end);
     let blobs = live.keep_blobs(&end);
     let call = live.call.clone();
     // The instance goes first, then its place in the queue: the next call finds a clean slot.
@@ -233,7 +235,7 @@ impl Live {
         grants: Arc<Grants>,
         id: String,
         tool: String,
-        context: CallContext,
+        mut context: CallContext,
         account: Arc<Account>,
         depth: u64,
         caller: Option<Arc<Running>>,
@@ -269,6 +271,8 @@ impl Live {
             let breach = Breach { meter: Meter::Fuel, limit: 0, above: true };
             return Err(refuse(End::Limit(breach), &account));
         }
+        let state = context.state.get_or_insert_default();
+        let secrets = state.get_or_default::<RunSecrets>().unwrap_or_default();
         let own = started + Duration::from_millis(limits.get(Meter::WallTime));
         let at = context.deadline.map_or(own, |deadline| deadline.min(own));
         let engine = host.compiler().engine.clone();
@@ -292,6 +296,7 @@ impl Live {
             refund: AtomicU64::new(0),
             loans: AtomicU64::new(0),
             breach: Ending::default(),
+            secrets,
             host,
         });
         // How deep connectors and tools that are no plugins stand when they call on.
@@ -462,8 +467,9 @@ impl Live {
 
 impl Live {
     /// Ends the call of a connector and records how.
-    fn close(self, end: End, recorded: Recorded) -> End {
+    fn close(self, mut end: End, recorded: Recorded) -> End {
         let call = self.call.clone();
+        clean(&call, &mut end);
         let mut receipt = Receipt::empty(call.id.clone(), call.tool.clone(), "");
         receipt.digest.clone_from(&call.binding.plugin.digest);
         receipt.limits = *call.account.limits();
@@ -493,6 +499,22 @@ impl Drop for Unnamed {
         for id in std::mem::take(&mut *lock(&self.0.made)) {
             self.0.blobs.remove(&id);
         }
+    }
+}
+
+/// Takes secrets out of what a call ends with.
+fn clean(call: &Running, end: &mut End) {
+    match end {
+        End::Value(output) => call.clean("the output", |cleaner| cleaner.output(output)),
+        End::Failed(error) => call.clean("the error", |cleaner| cleaner.error(error)),
+        End::BadArguments(problem) | End::BadOutput(problem) => {
+            call.clean("the error", |cleaner| cleaner.problem(problem));
+        }
+        End::Denied(denial) => call.clean("the error", |cleaner| cleaner.denial(denial)),
+        End::Trap(text) | End::Overloaded(text) | End::Suspended(text) | End::Fault(text) => {
+            call.clean("the error", |cleaner| cleaner.text(text));
+        }
+        End::Limit(_) | End::Cancelled => {}
     }
 }
 
@@ -591,7 +613,8 @@ fn read_error(call: &Running, error: types::Error) -> End {
     if let Err(breach) = call.account.charge(Meter::OutputBytes, bytes as u64) {
         return End::Limit(breach);
     }
-    let error = ToolError::from(error);
+    let mut error = ToolError::from(error);
+    call.clean("the error", |cleaner| cleaner.error(&mut error));
     if let Some(log) = &error.log {
         tracing::warn!(call = call.id, tool = call.tool, "the tool failed: {log}");
     }
@@ -675,12 +698,18 @@ pub(crate) async fn models(
         indices.load(&mut *store, &instance)?.call_models(&mut *store).await
     });
     let (models, end) = match models.await {
-        Ok(Ok(models)) => (models, End::Value(Output::default())),
+        Ok(Ok(models)) => {
+            let mut models: Vec<ModelInfo> = models.into_iter().map(Into::into).collect();
+            live.call.clean("a list of models", |cleaner| {
+                models.iter_mut().for_each(|model| cleaner.model_info(model));
+            });
+            (models, End::Value(Output::default()))
+        }
         Ok(Err(error)) => (Vec::new(), End::Failed(error.into())),
         Err(end) => (Vec::new(), end),
     };
     live.close(end, recorded).into_result()?;
-    Ok(models.into_iter().map(Into::into).collect())
+    Ok(models)
 }
 
 /// Asks a connector and sends what comes to `events`, until it is over or nobody listens.
@@ -695,7 +724,7 @@ pub(crate) async fn stream(
         Ok(connected) => connected,
         Err(error) => return drop(events.send(Err(error)).await),
     };
-    let account = live.call.account.clone();
+    let call = live.call.clone();
     let streamed = live.run(async |store: &mut Store<CallState>| {
         let instance = code.pre.instantiate_async(&mut *store).await?;
         let indices = code.llm.as_ref();
@@ -708,8 +737,9 @@ pub(crate) async fn stream(
         loop {
             match guest.events().call_next(&mut *store, stream).await? {
                 Ok(Some(event)) => {
-                    let event = ModelEvent::from(event);
-                    account.charge(Meter::OutputBytes, event_bytes(&event))?;
+                    let mut event = ModelEvent::from(event);
+                    call.account.charge(Meter::OutputBytes, event_bytes(&event))?;
+                    call.clean("a response", |cleaner| cleaner.model_event(&mut event));
                     if events.send(Ok(event)).await.is_err() {
                         // The reader has gone: so does the instance.
                         return Ok(Ok(()));

@@ -7,10 +7,12 @@
 //! 2. `method`, `manifest`, `grant`: it matches a pattern the plugin asks for and one the
 //!    operator allows ([`HttpPattern`], [`Policy`]);
 //! 3. `audience`: the secrets it names may go to that origin ([`Credential`]);
-//! 4. `address`: every address of its host is public, or granted ([`special`],
+//! 4. `secret`: it carries no other secret of the run ([`RunSecrets`](crate::RunSecrets));
+//! 5. `address`: every address of its host is public, or granted ([`special`],
 //!    [`AddressGrant`]). The connection is made to an address of that same look-up.
 //!
-//! Then it is charged ([`Charge`]), sent, and its answer cut at its limits ([`EgressLimits`]).
+//! Then it is charged ([`Charge`]), sent, and its answer cut at its limits ([`EgressLimits`]) and
+//! rid of the secrets the server repeats.
 //! A refusal names its gate and, where the operator could allow the request, the lines that
 //! would.
 //!
@@ -23,12 +25,14 @@ mod client;
 mod credential;
 mod error;
 mod headers;
+mod oauth2;
 mod origin;
 mod path;
 mod pattern;
 mod policy;
 mod request;
 mod resolve;
+mod sigv4;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -38,7 +42,7 @@ pub use self::url::{CheckedUrl, Host, MAX_URL_BYTES, UrlError};
 pub use address::{AddressGrant, special};
 pub use body::{BoxError, Charge, RequestBody, ResponseBody};
 pub use client::Egress;
-pub use credential::{Credential, Inject, SecretValue};
+pub use credential::{ClientCredentials, Credential, Inject, SecretValue};
 pub use error::EgressError;
 pub use headers::header_map;
 pub use origin::AudiencePattern;

@@ -64,6 +64,7 @@ impl Loaded {
         let run_limits =
             config.run_limits().map_err(|error| HostError::config("ampoule.toml", error))?;
         let secrets = Arc::new(ConfiguredSecrets::new(config.secrets.clone()));
+        secrets.warn_of_short().await;
         Ok(Arc::new(Loaded { config, registry, run_limits, secrets }))
     }
 }

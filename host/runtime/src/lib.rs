@@ -74,6 +74,7 @@ mod rate;
 mod reach;
 mod reflect;
 mod registry;
+mod scan;
 mod schema;
 mod secrets;
 mod state;
@@ -84,8 +85,8 @@ pub use ampoule_contract::{
     Account, Audit, AuditError, AuditEvent, AuditKind, Blob, Blobs, Block, Breach, CallContext,
     CallEvent, Denial, Effects, End, EventSink, Example, Limits, Message, Meter, Model, ModelEvent,
     ModelInfo, ModelRequest, ModelResponse, ModelStream, ModelTool, Outcome, Output, Part, Problem,
-    Receipt, Redact, Signal, TokenUsage, ToolCall as Call, ToolDefinition, ToolError, ToolKind,
-    ToolPattern, Tools, Usage,
+    Receipt, Redact, RunState, Signal, TokenUsage, ToolCall as Call, ToolDefinition, ToolError,
+    ToolKind, ToolPattern, Tools, Usage,
 };
 pub use ask::{Answer, Ask, AskNobody, Question};
 pub use config::Config;
@@ -97,5 +98,6 @@ pub use manifest::Manifest;
 pub use observe::Use;
 pub use rate::Rate;
 pub use reach::Reach;
+pub use scan::{MIN_SECRET_BYTES, RunSecrets};
 pub use secrets::{ConfiguredSecrets, Secrets};
 pub use worker::{CompileLimits, compile_worker};

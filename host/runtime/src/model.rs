@@ -67,6 +67,23 @@ pub(crate) fn request_bytes(request: &import::Request) -> usize {
     messages.sum::<usize>() + tools.sum::<usize>() + request.options.len()
 }
 
+/// Everything of a request that a guest has written, but for its blobs.
+pub(crate) fn request_parts(request: &import::Request) -> impl Iterator<Item = &[u8]> {
+    let messages = request.messages.iter().flat_map(|message| {
+        let parts = message.parts.iter().flat_map(|part| {
+            let texts = [&part.text, &part.media_type, &part.uri, &part.id, &part.name];
+            let texts = texts.into_iter().chain([&part.value, &part.meta]).flatten();
+            let texts = texts.chain([&part.kind]).map(String::as_bytes);
+            texts.chain(part.data.as_deref())
+        });
+        parts.chain([message.role.as_bytes()])
+    });
+    let tools = request.tools.iter().flat_map(|tool| {
+        [tool.name.as_bytes(), tool.description.as_bytes(), tool.input_schema.as_bytes()]
+    });
+    messages.chain(tools).chain([request.model.as_bytes(), request.options.as_bytes()])
+}
+
 /// At least as many values as the JSON texts of a request hold, together.
 pub(crate) fn request_values(request: &import::Request) -> usize {
     let values = |text: &str| text.bytes().filter(|b| matches!(b, b',' | b'[' | b'{')).count() + 1;

@@ -11,6 +11,7 @@ use rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
 
 use crate::config::SecretSource;
 use crate::egress::SecretValue;
+use crate::scan::MIN_SECRET_BYTES;
 
 /// Where the host gets the values of secrets. An embedder can bring a vault of its own.
 #[async_trait::async_trait]
@@ -33,10 +34,25 @@ impl ConfiguredSecrets {
     pub fn new(sources: BTreeMap<String, SecretSource>) -> ConfiguredSecrets {
         ConfiguredSecrets { sources: Arc::new(sources) }
     }
+
+    /// Tells the operator of values too short to be looked for in what leaves a run.
+    pub(crate) async fn warn_of_short(&self) {
+        for name in self.sources.keys() {
+            if let Ok(Some(value)) = self.get(name).await
+                && value.expose().len() < MIN_SECRET_BYTES
+            {
+                tracing::warn!(
+                    secret = name,
+                    "the secret is shorter than {MIN_SECRET_BYTES} bytes: it is attached, but not \
+                     looked for in what plugins say"
+                );
+            }
+        }
+    }
 }
 
-/// The largest file that holds a secret: 64 KiB.
-const MAX_FILE_BYTES: u64 = 64 << 10;
+/// The largest file that holds a secret: 16 KiB. What is larger could not be looked for.
+const MAX_FILE_BYTES: u64 = 16 << 10;
 
 #[async_trait::async_trait]
 impl Secrets for ConfiguredSecrets {
@@ -53,7 +69,7 @@ impl Secrets for ConfiguredSecrets {
                 let failed = |error: std::io::Error| format!("{}: {error}", path.display());
                 let size = tokio::fs::metadata(path).await.map_err(failed)?.len();
                 if size > MAX_FILE_BYTES {
-                    return Err(format!("{}: larger than 64 KiB", path.display()));
+                    return Err(format!("{}: larger than 16 KiB", path.display()));
                 }
                 let text = tokio::fs::read_to_string(path).await.map_err(failed)?;
                 let value = text.strip_suffix('\n').unwrap_or(&text);

@@ -17,6 +17,7 @@ use crate::host::Host;
 use crate::imports::wasi::Wasi;
 use crate::limits::Limiter;
 use crate::registry::Binding;
+use crate::scan::{Cleaner, RunSecrets};
 use crate::workspace::Overlay;
 
 /// The data of a call's store.
@@ -62,6 +63,8 @@ pub(crate) struct Running {
     pub loans: AtomicU64,
     /// A limit that was met where nothing could end the call.
     pub breach: Ending,
+    /// The secrets used so far, by this call and all others of its run.
+    pub secrets: Arc<RunSecrets>,
 }
 
 /// What was refused, the first ones in full.
@@ -77,6 +80,14 @@ const LISTED_DENIALS: usize = 32;
 impl Running {
     /// Notes a refusal for the receipt, and gives it as the guest sees it.
     pub(crate) fn deny(&self, denial: Denial) -> types::Error {
+        ToolError::from(self.note(denial)).into()
+    }
+
+    /// Notes a refusal for the receipt, without the secrets that a guest may have put into it.
+    fn note(&self, mut denial: Denial) -> Denial {
+        if let Some(scanner) = self.secrets.scanner() {
+            Cleaner::new(scanner).denial(&mut denial);
+        }
         tracing::info!(
             call = self.id,
             tool = self.tool,
@@ -97,7 +108,33 @@ impl Running {
         if listed {
             crate::audit::denied(self, &denial);
         }
-        ToolError::from(denial).into()
+        denial
+    }
+
+    /// Takes secrets out of something the call says, and notes for the receipt which there were.
+    pub(crate) fn clean(&self, what: &str, work: impl FnOnce(&mut Cleaner)) {
+        let Some(scanner) = self.secrets.scanner() else { return };
+        let mut cleaner = Cleaner::new(scanner);
+        work(&mut cleaner);
+        for name in cleaner.names() {
+            let message = format!("the secret `{name}` was taken out of {what}");
+            let denial = Denial { gate: "secret", message, allow: None };
+            if !lock(&self.denials).list.contains(&denial) {
+                self.note(denial);
+            }
+        }
+    }
+
+    /// Refuses something the call does where a secret is in a part of it.
+    pub(crate) fn refuse_secrets<'a>(
+        &self,
+        what: &str,
+        parts: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<(), types::Error> {
+        match self.secrets.scanner() {
+            Some(scanner) => scanner.refuse(what, parts).map_err(|denial| self.deny(denial)),
+            None => Ok(()),
+        }
     }
 
     /// Runs `wait` off the clock of this call and of those above it.

@@ -1,6 +1,7 @@
 //! Bodies in both directions, counted as they pass.
 
 mod gunzip;
+mod scanned;
 
 use std::fmt;
 use std::io;
@@ -18,8 +19,12 @@ use http_body_util::combinators::UnsyncBoxBody;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 pub(super) use self::gunzip::Gunzip;
+pub(super) use self::scanned::Redacted;
+use self::scanned::Refusing;
 use super::EgressError;
 use super::error::timeout;
+use super::url::CheckedUrl;
+use crate::scan::Scanner;
 
 /// The most bytes of a body that are handed on at once.
 const PIECE: usize = 16 << 10;
@@ -117,6 +122,8 @@ enum Source {
     /// In pieces, so that the connection holds few of them and often comes for more.
     Bytes(Bytes),
     Stream(UnsyncBoxBody<Bytes, BoxError>),
+    /// A stream in which secrets are looked for.
+    Scanned(Box<Refusing>),
     Over,
 }
 
@@ -127,15 +134,21 @@ impl SentBody {
         SentBody::new(Source::Bytes(bytes), Some(length), None, deadline)
     }
 
-    /// A body that is made while it is sent, charged as it goes.
+    /// A body that is made while it is sent, charged and, for a request to the URL in `scanned`,
+    /// looked at as it goes.
     pub(super) fn stream(
         body: UnsyncBoxBody<Bytes, BoxError>,
         length: Option<u64>,
+        scanned: Option<(Arc<Scanner>, CheckedUrl)>,
         charge: Arc<dyn Charge>,
         deadline: Instant,
     ) -> SentBody {
         let length = length.or(body.size_hint().exact());
-        SentBody::new(Source::Stream(body), length, Some(charge), deadline)
+        let source = match scanned {
+            Some((scanner, to)) => Source::Scanned(Box::new(Refusing::new(body, scanner, to))),
+            None => Source::Stream(body),
+        };
+        SentBody::new(source, length, Some(charge), deadline)
     }
 
     fn new(
@@ -192,6 +205,7 @@ impl Source {
                 // Trailers are the end.
                 Some(Ok(frame)) => Ok(frame.into_data().ok()),
             },
+            Source::Scanned(body) => ready!(body.poll_next(cx)),
             Source::Over => Ok(None),
         };
         if !matches!(next, Ok(Some(_))) {

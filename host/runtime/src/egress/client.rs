@@ -11,21 +11,24 @@ use futures::{StreamExt, TryStreamExt};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body::Body;
 use indexmap::IndexMap;
+use percent_encoding::percent_decode_str;
 use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
-use super::body::{Charge, Gunzip, RequestBody, ResponseBody, SentBody};
-use super::credential::{Credential, Inject, redact, redact_headers, redact_text};
+use super::body::{Charge, Gunzip, Redacted, RequestBody, ResponseBody, SentBody};
+use super::credential::{Credential, Inject, redact_headers};
 use super::error::{EgressError, timeout, transport};
 use super::headers;
+use super::oauth2::{self, Fetching, TokenKey, Tokens};
 use super::policy::{Policy, PolicyDigest};
 use super::request::{EgressLimits, EgressRequest, EgressResponse};
 use super::resolve::{Judged, MAX_LOOKUPS_PER_POLICY, Resolve, SystemResolver};
 use super::tls;
 use super::url::CheckedUrl;
 use crate::rate::Rates;
+use crate::scan::{Found, Scanner};
 
 /// How many clients are kept, each with its idle connections.
 const MAX_CLIENTS: usize = 128;
@@ -70,6 +73,7 @@ struct Shared {
     clients: Mutex<Clients>,
     /// Requests of each binding to each host.
     rates: Rates<(String, String)>,
+    tokens: Tokens,
 }
 
 #[derive(Default)]
@@ -100,6 +104,8 @@ struct Hop {
 struct Errand<'a> {
     policy: &'a Policy,
     credentials: &'a [Credential],
+    /// What looks for secrets; `None` where there are none.
+    scanner: Option<Arc<Scanner>>,
     limits: &'a EgressLimits,
     charge: &'a Arc<dyn Charge>,
     deadline: Instant,
@@ -121,8 +127,8 @@ impl Egress {
     /// The same, trusting `roots` beside what the platform trusts.
     pub fn with_roots(resolver: Arc<dyn Resolve>, roots: Vec<CertificateDer<'static>>) -> Egress {
         let tls = OnceLock::new();
-        let (clients, rates) = (Mutex::default(), Rates::default());
-        Egress(Arc::new(Shared { resolver, roots, tls, clients, rates }))
+        let (clients, rates, tokens) = (Mutex::default(), Rates::default(), Tokens::default());
+        Egress(Arc::new(Shared { resolver, roots, tls, clients, rates, tokens }))
     }
 
     /// Sends a request under `policy`, follows its redirects, and gives status and headers as
@@ -140,15 +146,30 @@ impl Egress {
         policy: &Policy,
         request: EgressRequest,
     ) -> Result<EgressResponse, EgressError> {
-        let EgressRequest { method, url, headers, body, credentials, limits, charge } = request;
-        let url = policy.check(&method, &url)?;
+        let EgressRequest { method, url, headers, body, credentials, secrets, limits, charge } =
+            request;
+        let written = url;
+        let url = policy.check(&method, &written)?;
         headers::check_request(&headers, &limits)?;
         check_credentials(policy, &url, &credentials)?;
+        let fetching = Fetching { policy, secrets: &secrets, limits: &limits, charge: &charge };
+        let (credentials, tokens) = self.with_tokens(&fetching, credentials).await?;
+        for credential in &credentials {
+            for value in credential.looked_for() {
+                secrets.add(&credential.name, &credential.audience, &value)?;
+            }
+        }
+        let scanner = secrets.scanner();
+        if let Some(scanner) = &scanner {
+            // As it was written: the normal form has its host in lower case.
+            scanner.may_go(scanner.find(written.as_bytes()), &url)?;
+        }
         let method = Method::from_bytes(method.as_bytes())
             .map_err(|_| ToolError::new("bad-arguments", "this is no method"))?;
         let errand = Errand {
             policy,
             credentials: &credentials,
+            scanner,
             limits: &limits,
             charge: &charge,
             deadline: after(limits.total_time),
@@ -157,6 +178,9 @@ impl Egress {
         let mut hop = Hop { method, url, headers, body: Some(body) };
         for followed in 0.. {
             let answer = self.exchange(&errand, &mut hop).await?;
+            if answer.status() == StatusCode::UNAUTHORIZED {
+                self.tokens().forget(&tokens);
+            }
             let next = match limits.max_redirects {
                 0 => None,
                 _ => redirected(&hop, answer.status(), answer.headers())?,
@@ -171,19 +195,49 @@ impl Egress {
         unreachable!("the loop only ends by returning")
     }
 
+    /// The tokens that are still good, of all bindings.
+    pub(super) fn tokens(&self) -> &Tokens {
+        &self.0.tokens
+    }
+
+    /// The credentials with a token for each that is a client's secret, in the order in which they
+    /// are attached; and which tokens they are.
+    async fn with_tokens(
+        &self,
+        fetching: &Fetching<'_>,
+        mut credentials: Vec<Credential>,
+    ) -> Result<(Vec<Credential>, Vec<TokenKey>), EgressError> {
+        let mut tokens = Vec::new();
+        for credential in &mut credentials {
+            if let Inject::OAuth2(client) = credential.inject.clone() {
+                let (bearer, key) = oauth2::exchange(self, fetching, &client, credential).await?;
+                *credential = bearer;
+                tokens.push(key);
+            }
+        }
+        credentials.sort_by_key(Credential::signs);
+        Ok((credentials, tokens))
+    }
+
     /// Sends one hop and waits for the headers of its answer.
     async fn exchange(
         &self,
         errand: &Errand<'_>,
         hop: &mut Hop,
     ) -> Result<reqwest::Response, EgressError> {
-        let Errand { policy, credentials, limits, charge, deadline } = *errand;
+        let Errand { policy, credentials, limits, charge, deadline, ref scanner } = *errand;
+        errand.check_carried(hop)?;
         let mut url = hop.url.as_url().clone();
         let mut headers = hop.headers.clone();
         for credential in credentials.iter().filter(|credential| credential.goes_to(&hop.url)) {
-            credential.attach(&mut url, &mut headers)?;
+            credential.attach(&hop.method, &mut url, &mut headers, hop.body.as_ref())?;
         }
-        headers.entry(header::ACCEPT_ENCODING).or_insert(HeaderValue::from_static("gzip"));
+        let gzip = HeaderValue::from_static("gzip");
+        match scanner {
+            // In what the host cannot read, no secret is found that the server repeats.
+            Some(_) => drop(headers.insert(header::ACCEPT_ENCODING, gzip)),
+            None => drop(headers.entry(header::ACCEPT_ENCODING).or_insert(gzip)),
+        }
         self.check_rate(policy, hop, limits)?;
         charge.request()?;
         let body = match hop.take_body() {
@@ -195,7 +249,8 @@ impl Egress {
             // Else a `GET` from WASI would announce a body that never comes.
             RequestBody::Stream { body, length: None | Some(0) } if body.is_end_stream() => None,
             RequestBody::Stream { body, length } => {
-                Some(SentBody::stream(body, length, charge.clone(), deadline))
+                let scanned = scanner.as_ref().map(|scanner| (scanner.clone(), hop.url.clone()));
+                Some(SentBody::stream(body, length, scanned, charge.clone(), deadline))
             }
         };
         let client = self.client(policy, policy.names_host(&hop.url), body.is_some())?;
@@ -207,10 +262,10 @@ impl Egress {
         let mut answer = timeout_at(until, client.execute(request))
             .await
             .map_err(|_| timeout(&origin))?
-            .map_err(|error| transport(&error.without_url(), &origin, credentials))?;
+            .map_err(|error| transport(&error.without_url(), &origin, scanner.as_ref()))?;
         tracing::debug!(
             method = %hop.method,
-            url = hop.url.shown(),
+            url = errand.redacted(hop.url.shown()),
             status = answer.status().as_u16(),
             "http request"
         );
@@ -339,20 +394,40 @@ impl Errand<'_> {
     fn judge_redirect(&self, from: &Hop, mut to: Hop) -> Result<Hop, Denial> {
         let judged = self.policy.judge(to.method.as_str(), &to.url).and_then(|()| {
             to.url = self.without_credentials(to.url.clone());
-            let repeated = self.credentials.iter().find(|credential| {
-                let one = std::slice::from_ref(*credential);
-                !credential.goes_to(&to.url) && redact(to.url.as_str().as_bytes(), one).is_some()
-            });
-            match repeated {
-                Some(credential) => Err(credential.denial(self.policy.binding(), &to.url)),
-                None => Ok(()),
-            }
+            self.check_carried(&to)
         });
         judged.map_err(|denial| Denial {
             message: format!("redirected by {}: {}", from.url.origin(), denial.message),
             ..denial
         })?;
         Ok(to)
+    }
+
+    /// Refuses a request that carries a secret to whom it may not go, before the host attaches
+    /// those that may. A streamed body is looked at as it goes.
+    fn check_carried(&self, hop: &Hop) -> Result<(), Denial> {
+        let Some(scanner) = &self.scanner else { return Ok(()) };
+        let url = hop.url.as_str();
+        let decoded: Vec<u8> = percent_decode_str(url).collect();
+        let mut found = scanner.find(url.as_bytes()) | scanner.find(&decoded);
+        for (name, value) in &hop.headers {
+            found |= scanner.find(name.as_str().as_bytes()) | scanner.find(value.as_bytes());
+        }
+        if let Some(RequestBody::Bytes(bytes)) = &hop.body {
+            found |= scanner.find(bytes);
+        }
+        match found == Found::default() {
+            true => Ok(()),
+            false => scanner.may_go(found, &hop.url),
+        }
+    }
+
+    /// A text for a guest or a log.
+    fn redacted(&self, text: String) -> String {
+        match &self.scanner {
+            Some(scanner) => scanner.text(text),
+            None => text,
+        }
     }
 
     /// The URL without what credentials put into queries: what the guest wrote in the place of
@@ -370,21 +445,23 @@ impl Errand<'_> {
 
     fn response(&self, hop: &Hop, mut answer: reqwest::Response) -> EgressResponse {
         let origin = hop.url.origin();
-        let credentials: Arc<[Credential]> = self.credentials.into();
         let failed = {
-            let origin = origin.clone();
-            move |error: reqwest::Error| transport(&error.without_url(), &origin, &credentials)
+            let (origin, scanner) = (origin.clone(), self.scanner.clone());
+            move |error: reqwest::Error| transport(&error.without_url(), &origin, scanner.as_ref())
         };
         let status = answer.status();
         let mut headers = std::mem::take(answer.headers_mut());
-        redact_headers(&mut headers, self.credentials);
         let mut stream = answer.bytes_stream().map_err(failed).boxed();
         if headers::take_gzip(&mut headers) {
             stream = Gunzip::new(stream, origin.clone()).boxed();
         }
+        if let Some(scanner) = &self.scanner {
+            redact_headers(&mut headers, scanner);
+            stream = Redacted::new(stream, scanner.clone()).boxed();
+        }
         EgressResponse {
             status,
-            url: redact_text(hop.url.to_string(), self.credentials),
+            url: self.redacted(hop.url.to_string()),
             headers,
             body: ResponseBody::new(
                 stream,

@@ -6,22 +6,17 @@ use std::sync::Arc;
 use ampoule_contract::{Denial, ToolError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
-use memchr::memmem;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use serde::{Deserialize, Serialize};
 use url::Url;
 use zeroize::Zeroizing;
 
+use super::body::RequestBody;
 use super::headers::is_host_owned;
 use super::origin::AudiencePattern;
+use super::sigv4::{self, Keys, Scope};
 use super::url::CheckedUrl;
-
-/// What stands in a text where a secret stood.
-const REDACTED: &[u8] = b"[redacted]";
-
-/// Texts shorter than this are not looked for in answers: they are in everything.
-const MIN_REDACTED: usize = 4;
+use crate::scan::Scanner;
 
 /// The value of a secret. Its memory is wiped when the last clone goes; `Debug` and errors
 /// never show it. (What a request was built from it lives, unwiped, until the request is sent.)
@@ -46,10 +41,11 @@ impl fmt::Debug for SecretValue {
     }
 }
 
-/// Where in a request a secret is put.
+/// How a secret gets into a request.
 ///
-/// In files `{ header = "authorization", prefix = "Bearer " }`, `{ query = "key" }` or
-/// `{ basic = "username" }`.
+/// In files `{ header = "authorization", prefix = "Bearer " }`, `{ query = "key" }`,
+/// `{ basic = "username" }`, `{ oauth2 = { token-url = "https://…", client-id = "…" } }` or
+/// `{ aws-sigv4 = { service = "s3", region = "eu-central-1" } }`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "InjectTable", into = "InjectTable")]
 #[schemars(with = "InjectTable")]
@@ -71,11 +67,35 @@ pub enum Inject {
         /// The user it belongs to; may be empty.
         username: String,
     },
+    /// Not sent to the audience itself: a token that the host gets for it is, as a bearer.
+    OAuth2(ClientCredentials),
+    /// Not sent at all: it signs the request (AWS Signature Version 4). The secret is
+    /// `ACCESS_KEY_ID:SECRET_ACCESS_KEY`, with `:SESSION_TOKEN` behind where there is one.
+    AwsSigV4 {
+        /// The service, such as `s3`.
+        service: String,
+        /// The region, such as `eu-central-1`.
+        region: String,
+    },
+}
+
+/// Where a token is got for a client's secret (RFC 6749, section 4.4). The request for it is the
+/// binding's: manifest and grant must have `POST` to the URL.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ClientCredentials {
+    /// The token endpoint, absolute.
+    pub token_url: String,
+    /// The client whose secret it is.
+    pub client_id: String,
+    /// What the token is for, as the server names it. Default: whatever the server gives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
 }
 
 /// [`Inject`] as files write it.
 #[derive(Default, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct InjectTable {
     /// The header whose value it becomes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -89,14 +109,34 @@ struct InjectTable {
     /// The user whose password it is in basic authentication.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     basic: Option<String>,
+    /// Where a token is got for it, which is attached in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    oauth2: Option<ClientCredentials>,
+    /// For what of AWS it signs requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    aws_sigv4: Option<AwsTable>,
+}
+
+/// What an AWS signature is for.
+#[derive(Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct AwsTable {
+    /// The service, such as `s3`.
+    service: String,
+    /// The region, such as `eu-central-1`.
+    region: String,
 }
 
 impl TryFrom<InjectTable> for Inject {
     type Error = String;
 
     fn try_from(table: InjectTable) -> Result<Self, String> {
-        match table {
-            InjectTable { header: Some(name), prefix, query: None, basic: None } => {
+        let InjectTable { header, prefix, query, basic, oauth2, aws_sigv4 } = table;
+        if prefix.is_some() && header.is_none() {
+            return Err("a `prefix` belongs to a `header`".into());
+        }
+        match (header, query, basic, oauth2, aws_sigv4) {
+            (Some(name), None, None, None, None) => {
                 let name = HeaderName::try_from(&name)
                     .map_err(|_| format!("`{name}` is no name of a header"))?;
                 if is_host_owned(&name) {
@@ -108,33 +148,63 @@ impl TryFrom<InjectTable> for Inject {
                 }
                 Ok(Inject::Header { name, prefix })
             }
-            InjectTable { header: None, prefix: None, query: Some(name), basic: None }
-                if !name.is_empty() =>
-            {
-                Ok(Inject::Query { name })
-            }
-            InjectTable { header: None, prefix: None, query: None, basic: Some(username) } => {
+            (None, Some(name), None, None, None) if !name.is_empty() => Ok(Inject::Query { name }),
+            (None, None, Some(username), None, None) => {
                 match username.contains(|c: char| c == ':' || c.is_control()) {
                     true => Err("the user holds `:` or a control character".into()),
                     false => Ok(Inject::Basic { username }),
                 }
             }
-            _ => Err("it is one of `header` (with `prefix`), `query` and `basic`".into()),
+            (None, None, None, Some(client), None) => {
+                CheckedUrl::parse(&client.token_url)
+                    .map_err(|error| format!("the `token-url` is refused: {error}"))?;
+                let scope = client.scope.as_deref();
+                if client.client_id.is_empty()
+                    || scope.is_some_and(str::is_empty)
+                    || [Some(&*client.client_id), scope]
+                        .into_iter()
+                        .flatten()
+                        .any(|text| text.contains(char::is_control))
+                {
+                    return Err(
+                        "`client-id` or `scope` is empty or holds a control character".into()
+                    );
+                }
+                Ok(Inject::OAuth2(client))
+            }
+            (None, None, None, None, Some(AwsTable { service, region })) => {
+                let fits = |text: &str| {
+                    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+                    (1..=64).contains(&text.len()) && text.bytes().all(plain)
+                };
+                match fits(&service) && fits(&region) {
+                    true => Ok(Inject::AwsSigV4 { service, region }),
+                    false => {
+                        Err("`service` and `region` are lower-case letters, digits and `-`".into())
+                    }
+                }
+            }
+            _ => Err("it is one of `header` (with `prefix`), `query`, `basic`, `oauth2` and \
+                      `aws-sigv4`"
+                .into()),
         }
     }
 }
 
 impl From<Inject> for InjectTable {
     fn from(inject: Inject) -> InjectTable {
+        let none = InjectTable::default();
         match inject {
             Inject::Header { name, prefix } => InjectTable {
                 header: Some(name.to_string()),
                 prefix: Some(prefix).filter(|prefix| !prefix.is_empty()),
-                ..InjectTable::default()
+                ..none
             },
-            Inject::Query { name } => InjectTable { query: Some(name), ..InjectTable::default() },
-            Inject::Basic { username } => {
-                InjectTable { basic: Some(username), ..InjectTable::default() }
+            Inject::Query { name } => InjectTable { query: Some(name), ..none },
+            Inject::Basic { username } => InjectTable { basic: Some(username), ..none },
+            Inject::OAuth2(client) => InjectTable { oauth2: Some(client), ..none },
+            Inject::AwsSigV4 { service, region } => {
+                InjectTable { aws_sigv4: Some(AwsTable { service, region }), ..none }
             }
         }
     }
@@ -185,15 +255,43 @@ impl Credential {
         match &self.inject {
             Inject::Header { name, .. } => ("header", name.as_str()),
             Inject::Query { name } => ("query parameter", name),
-            Inject::Basic { .. } => ("header", header::AUTHORIZATION.as_str()),
+            Inject::Basic { .. } | Inject::OAuth2(_) | Inject::AwsSigV4 { .. } => {
+                ("header", header::AUTHORIZATION.as_str())
+            }
         }
     }
 
-    /// Puts it into a request, over whatever the guest had put in its place.
+    /// What is looked for in what the run lets out: the value, or the parts of it that are secret.
+    pub(super) fn looked_for(&self) -> Vec<SecretValue> {
+        let keys = match &self.inject {
+            Inject::AwsSigV4 { .. } => Keys::parse(self.value.expose()),
+            _ => None,
+        };
+        let parts = keys.iter().flat_map(Keys::secret_parts).map(SecretValue::new);
+        [self.value.clone()].into_iter().chain(parts).collect()
+    }
+
+    /// Whether it must be attached last, since it signs what is there.
+    pub(super) fn signs(&self) -> bool {
+        matches!(self.inject, Inject::AwsSigV4 { .. })
+    }
+
+    /// Puts it into a request with a body, over whatever the guest had put in its place.
     ///
     /// # Errors
-    /// `internal` where the value cannot stand in a header.
-    pub(super) fn attach(&self, url: &mut Url, headers: &mut HeaderMap) -> Result<(), ToolError> {
+    /// `internal` where the value cannot stand in a header or is no pair of keys, `unsupported`
+    /// where a body that is still being made would have to be signed.
+    pub(super) fn attach(
+        &self,
+        method: &Method,
+        url: &mut Url,
+        headers: &mut HeaderMap,
+        body: Option<&RequestBody>,
+    ) -> Result<(), ToolError> {
+        let failed = |log: String| {
+            let message = format!("the secret `{}` cannot be attached", self.name);
+            ToolError { log: Some(log), ..ToolError::new("internal", message) }
+        };
         let (name, text) = match &self.inject {
             Inject::Query { name } => {
                 url.query_pairs_mut().append_pair(name, self.value.expose());
@@ -203,14 +301,39 @@ impl Credential {
                 (name, Zeroizing::new(format!("{prefix}{}", self.value.expose())))
             }
             Inject::Basic { username } => (&header::AUTHORIZATION, self.basic(username)),
+            Inject::OAuth2(_) => {
+                return Err(failed("no token was got for it".into()));
+            }
+            Inject::AwsSigV4 { service, region } => {
+                let keys = Keys::parse(self.value.expose()).ok_or_else(|| {
+                    failed(format!(
+                        "the secret `{}` is not ACCESS_KEY_ID:SECRET_ACCESS_KEY[:SESSION_TOKEN]",
+                        self.name
+                    ))
+                })?;
+                let body = match body {
+                    Some(RequestBody::Bytes(bytes)) => &bytes[..],
+                    Some(RequestBody::Empty) => &[],
+                    Some(RequestBody::Stream { .. }) | None => {
+                        let message = "a body that is made while it is sent cannot be signed";
+                        return Err(ToolError::new("unsupported", message));
+                    }
+                };
+                return sigv4::attach(
+                    &keys,
+                    &Scope { service, region },
+                    method,
+                    url,
+                    headers,
+                    body,
+                );
+            }
         };
         let mut value = HeaderValue::from_str(&text).map_err(|_| {
-            let log = format!(
+            failed(format!(
                 "the secret `{}` holds a line break or another character that a header cannot",
                 self.name
-            );
-            let message = format!("the secret `{}` cannot be attached", self.name);
-            ToolError { log: Some(log), ..ToolError::new("internal", message) }
+            ))
         })?;
         // Not shown by `Debug`, and never put into a compression table (RFC 7541, section 7.1).
         value.set_sensitive(true);
@@ -222,71 +345,22 @@ impl Credential {
         let pair = Zeroizing::new(format!("{username}:{}", self.value.expose()));
         Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes())))
     }
-
-    /// The texts by which the other side could give the secret back.
-    fn forms(&self) -> Vec<Zeroizing<String>> {
-        let value = self.value.expose();
-        let form = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
-        let form = Zeroizing::<String>::new(form);
-        let percent = Zeroizing::new(utf8_percent_encode(value, NON_ALPHANUMERIC).to_string());
-        let (form_lower, percent_lower) = (lower_hex(&form), lower_hex(&percent));
-        let value = Zeroizing::new(value.to_owned());
-        let mut forms = vec![value, form, percent, form_lower, percent_lower];
-        if let Inject::Basic { username } = &self.inject {
-            let header = self.basic(username);
-            forms.push(Zeroizing::new(header.trim_start_matches("Basic ").to_owned()));
-        }
-        forms.retain(|form| form.len() >= MIN_REDACTED);
-        forms
-    }
-}
-
-/// What an encoder has percent-encoded, with the digits in lower case and all else as it is.
-fn lower_hex(encoded: &str) -> Zeroizing<String> {
-    let mut lower = Zeroizing::new(String::with_capacity(encoded.len()));
-    let mut digits = 0_u8;
-    for c in encoded.chars() {
-        lower.push(if digits > 0 { c.to_ascii_lowercase() } else { c });
-        digits = if c == '%' { 2 } else { digits.saturating_sub(1) };
-    }
-    lower
-}
-
-/// `bytes` with every form of every secret in it replaced; `None` where there was none.
-pub(super) fn redact(bytes: &[u8], credentials: &[Credential]) -> Option<Vec<u8>> {
-    let mut changed: Option<Vec<u8>> = None;
-    for form in credentials.iter().flat_map(Credential::forms) {
-        let now = changed.as_deref().unwrap_or(bytes);
-        let mut next = Vec::with_capacity(now.len());
-        let mut from = 0;
-        for at in memmem::find_iter(now, form.as_bytes()) {
-            next.extend_from_slice(&now[from..at]);
-            next.extend_from_slice(REDACTED);
-            from = at + form.len();
-        }
-        if from > 0 {
-            next.extend_from_slice(&now[from..]);
-            changed = Some(next);
-        }
-    }
-    changed
 }
 
 /// Takes secrets out of the fields of an answer: some servers repeat what they were sent.
-pub(super) fn redact_headers(headers: &mut HeaderMap, credentials: &[Credential]) {
-    for value in headers.values_mut() {
-        if let Some(clean) = redact(value.as_bytes(), credentials) {
-            *value = HeaderValue::from_bytes(&clean)
-                .unwrap_or_else(|_| HeaderValue::from_static("[redacted]"));
+pub(super) fn redact_headers(headers: &mut HeaderMap, scanner: &Arc<Scanner>) {
+    let old = std::mem::take(headers);
+    let mut name = None;
+    for (next, mut value) in old {
+        name = next.or(name);
+        if let Some(clean) = scanner.redact(value.as_bytes()).0 {
+            value = HeaderValue::from_bytes(&clean)
+                .unwrap_or_else(|_| HeaderValue::from_static("[secret]"));
         }
-    }
-}
-
-/// Takes secrets out of a text for a guest or a log.
-pub(super) fn redact_text(text: String, credentials: &[Credential]) -> String {
-    match redact(text.as_bytes(), credentials) {
-        Some(clean) => String::from_utf8_lossy(&clean).into_owned(),
-        None => text,
+        // A secret in a name has no place to be marked in: the field goes.
+        if let Some(name) = name.clone().filter(|name| scanner.is_clean(name.as_str())) {
+            headers.append(name, value);
+        }
     }
 }
 
@@ -315,7 +389,7 @@ mod tests {
             let mut url = Url::parse(url).unwrap();
             let mut headers = HeaderMap::new();
             headers.insert("authorization", HeaderValue::from_static("guest"));
-            credential(inject).attach(&mut url, &mut headers).unwrap();
+            credential(inject).attach(&Method::GET, &mut url, &mut headers, None).unwrap();
             (url.to_string(), headers)
         };
         let (_, headers) = attach(header("authorization", "Bearer "), "https://api.example.com/");
@@ -335,35 +409,10 @@ mod tests {
         let mut credential = credential(header("x-key", ""));
         credential.value = SecretValue::new("line\nbreak");
         let mut url = Url::parse("https://api.example.com").unwrap();
-        let error = credential.attach(&mut url, &mut HeaderMap::new()).unwrap_err();
+        let error =
+            credential.attach(&Method::GET, &mut url, &mut HeaderMap::new(), None).unwrap_err();
         assert!(!format!("{error:?} {credential:?}").contains("break\""));
         assert!(!format!("{error:?} {credential:?}").contains("line\\n"));
-    }
-
-    #[test]
-    fn every_form_is_redacted() {
-        let credentials = [credential(Inject::Basic { username: "ada".into() })];
-        for text in [
-            "see s3cr/et+value here",
-            "see s3cr%2Fet%2Bvalue here",
-            "see s3cr%2fet%2bvalue here",
-            "see YWRhOnMzY3IvZXQrdmFsdWU= here",
-        ] {
-            assert_eq!(redact_text(text.into(), &credentials), "see [redacted] here");
-        }
-        let twice = redact_text("s3cr/et+values3cr/et+value".into(), &credentials);
-        assert_eq!(twice, "[redacted][redacted]");
-        assert_eq!(redact(b"nothing", &credentials), None);
-    }
-
-    #[test]
-    fn only_the_digits_of_escapes_are_lowered() {
-        let mut credential = credential(header("authorization", ""));
-        credential.value = SecretValue::new("AB/C é*-");
-        for text in ["AB%2fC+%c3%a9*-", "AB%2fC%20%c3%a9%2a%2d", "AB%2FC%20%C3%A9%2A%2D"] {
-            assert_eq!(redact_text(text.into(), std::slice::from_ref(&credential)), "[redacted]");
-        }
-        assert_eq!(redact(b"ab%2fc+%c3%a9*-", &[credential]), None);
     }
 
     #[test]
@@ -391,6 +440,9 @@ mod tests {
             "{ header = \"x-api-key\" }",
             "{ query = \"key\" }",
             "{ basic = \"\" }",
+            "{ oauth2 = { token-url = \"https://id.example/t\", client-id = \"c\" } }",
+            "{ oauth2 = { token-url = \"https://id.example/t\", client-id = \"c\", scope = \"a b\" } }",
+            "{ aws-sigv4 = { service = \"s3\", region = \"eu-central-1\" } }",
         ] {
             let file: File = toml::from_str(&format!("inject = {good}")).unwrap();
             let text = toml::to_string(&file).unwrap();
@@ -407,6 +459,15 @@ mod tests {
             "{ basic = \"a:b\" }",
             "{ header = \"x\", prefix = \"a\\nb\" }",
             "{ path = \"x\" }",
+            "{ oauth2 = { token-url = \"id.example/t\", client-id = \"c\" } }",
+            "{ oauth2 = { token-url = \"https://id.example/t\" } }",
+            "{ oauth2 = { token-url = \"https://id.example/t\", client-id = \"\" } }",
+            "{ oauth2 = { token-url = \"https://id.example/t\", client-id = \"c\", scope = \"\" } }",
+            "{ oauth2 = { token-url = \"https://id.example/t\", client-id = \"c\", secret = \"s\" } }",
+            "{ aws-sigv4 = { service = \"s3\" } }",
+            "{ aws-sigv4 = { service = \"S3\", region = \"eu\" } }",
+            "{ aws-sigv4 = { service = \"s3/x\", region = \"eu\" } }",
+            "{ basic = \"u\", aws-sigv4 = { service = \"s3\", region = \"eu\" } }",
         ] {
             assert!(toml::from_str::<File>(&format!("inject = {bad}")).is_err(), "read {bad}");
         }

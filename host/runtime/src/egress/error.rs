@@ -2,10 +2,11 @@
 
 use std::error::Error;
 use std::io;
+use std::sync::Arc;
 
 use ampoule_contract::{Breach, Denial, ToolError};
 
-use super::credential::{Credential, redact_text};
+use crate::scan::Scanner;
 
 /// Why a request did not come to an answer. An error status is an answer.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -29,7 +30,7 @@ pub enum EgressError {
 pub(super) fn transport(
     error: &reqwest::Error,
     origin: &str,
-    credentials: &[Credential],
+    scanner: Option<&Arc<Scanner>>,
 ) -> EgressError {
     for cause in causes(error) {
         if let Some(denial) = cause.downcast_ref::<Denial>() {
@@ -69,7 +70,12 @@ pub(super) fn transport(
         ("unavailable", true, format!("{origin} gave no proper answer"))
     };
     let below: Vec<_> = causes(error).skip(1).map(ToString::to_string).collect();
-    let log = Some(redact_text(below.join(": "), credentials)).filter(|log| !log.is_empty());
+    let below = below.join(": ");
+    let log = match scanner {
+        Some(scanner) => scanner.text(below),
+        None => below,
+    };
+    let log = Some(log).filter(|log| !log.is_empty());
     ToolError { log, retryable, ..ToolError::new(code, message) }.into()
 }
 

@@ -9,6 +9,7 @@ use http::{HeaderMap, StatusCode, header};
 use super::body::{Charge, RequestBody, ResponseBody};
 use super::credential::Credential;
 use crate::rate::Rate;
+use crate::scan::RunSecrets;
 
 /// Bounds on one request and its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +58,9 @@ pub struct EgressRequest {
     pub body: RequestBody,
     /// The secrets to attach, in the order in which they are attached.
     pub credentials: Vec<Credential>,
+    /// The secrets of the run, which are looked for in what is sent and what comes back; those
+    /// above are added. Default: none but those.
+    pub secrets: Arc<RunSecrets>,
     /// The bounds.
     pub limits: EgressLimits,
     /// The account it is charged to.
@@ -76,6 +80,7 @@ impl EgressRequest {
             headers: HeaderMap::new(),
             body: RequestBody::Empty,
             credentials: Vec::new(),
+            secrets: Arc::default(),
             limits: EgressLimits::default(),
             charge,
         }

@@ -10,6 +10,7 @@ mod redirects;
 mod requests;
 mod server;
 mod tls;
+mod tokens;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -25,10 +25,16 @@ impl ask::HostWithStore<CallState> for HasSelf<CallState> {
     ) -> wasmtime::Result<Result<String, Error>> {
         granted!(host, price::LEAVE, Grants::ask);
         let call = host.get().call.clone();
-        let question = match checked(question, &call.tool) {
+        let mut question = match checked(question, &call.tool) {
             Ok(question) => question,
             Err(error) => return answer(Err(error)),
         };
+        call.clean("a question", |cleaner| {
+            cleaner.text(&mut question.kind);
+            cleaner.text(&mut question.text);
+            question.schema.iter_mut().for_each(|schema| cleaner.value(schema));
+            question.meta.iter_mut().for_each(|meta| cleaner.value(meta));
+        });
         let schema = question.schema.clone().map(Schema::new);
         let text = question.text.clone();
         let asked = call.host.ask().ask(question, &call.context);

@@ -125,6 +125,8 @@ impl blobs::HostWriterWithStore<CallState> for HasSelf<CallState> {
         let Some(data) = writer.data.take() else { return answer(Err(finished())) };
         let blob = Blob { media_type: writer.media_type.clone(), data: data.into() };
         let id = keep(&state.call, blob.clone());
+        // As it is kept, which is without secrets.
+        let blob = state.call.blobs.get(&id).unwrap_or(blob);
         Ok(Ok(state.table.push(OpenBlob { id, blob })?))
     }
 }
@@ -139,7 +141,8 @@ pub(super) fn check_media_type(text: &str) -> Result<(), ToolError> {
 
 /// Puts a new blob of a call into the run's store and returns its id. Its bytes are charged
 /// where they come from.
-pub(crate) fn keep(call: &Running, blob: Blob) -> String {
+pub(crate) fn keep(call: &Running, mut blob: Blob) -> String {
+    call.clean("a blob", |cleaner| cleaner.blob(&mut blob));
     let id = crate::digest::secret_id();
     call.pass_blob(&id);
     crate::state::lock(&call.made).push(id.clone());

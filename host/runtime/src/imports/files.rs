@@ -67,6 +67,9 @@ impl files::HostWithStore<CallState> for HasSelf<CallState> {
     ) -> wasmtime::Result<Result<(), Error>> {
         let fuel = price::LEAVE + price::bytes(data.len());
         granted!(host, fuel, |grants| grants.files(ReadWrite));
+        if let Err(refused) = refuse(&mut host, [path.as_bytes(), &data]) {
+            return Ok(Err(refused));
+        }
         charge(&mut host, data.len() as u64)?;
         answer(on_files(&mut host, move |files| files.write(&path, data)).await?)
     }
@@ -78,6 +81,18 @@ impl files::HostWithStore<CallState> for HasSelf<CallState> {
     ) -> wasmtime::Result<Result<(), Error>> {
         let fuel = price::LEAVE + price::bytes(data.len());
         granted!(host, fuel, |grants| grants.files(ReadWrite));
+        if let Some(scanner) = host.get().call.secrets.scanner() {
+            // A secret may begin in what is there already.
+            let (of, most) = (path.clone(), scanner.overlap());
+            let tail = on_files(&mut host, move |files| {
+                let size = files.stat(&of)?.size;
+                files.read(&of, size.saturating_sub(most), most)
+            });
+            let whole = [tail.await?.unwrap_or_default(), data.clone()].concat();
+            if let Err(refused) = refuse(&mut host, [path.as_bytes(), &whole]) {
+                return Ok(Err(refused));
+            }
+        }
         charge(&mut host, data.len() as u64)?;
         // What is appended to is brought into memory once, so it counts like a write.
         let most = host.get().call.account.left(Meter::FileBytes);
@@ -102,6 +117,9 @@ impl files::HostWithStore<CallState> for HasSelf<CallState> {
         to: String,
     ) -> wasmtime::Result<Result<(), Error>> {
         granted!(host, price::LEAVE, |grants| grants.files(ReadWrite));
+        if let Err(refused) = refuse(&mut host, [to.as_bytes()]) {
+            return Ok(Err(refused));
+        }
         let most = host.get().call.account.left(Meter::FileBytes);
         match on_files(&mut host, move |files| files.rename(&from, &to, most)).await? {
             Ok(moved) => {
@@ -144,9 +162,17 @@ impl files::HostWithStore<CallState> for HasSelf<CallState> {
             Err(error) => return answer(Err(error)),
         };
         host.enter(price::bytes(data.len()))?;
+        if let Err(refused) = refuse(&mut host, [path.as_bytes(), &data]) {
+            return Ok(Err(refused));
+        }
         charge(&mut host, data.len() as u64)?;
         answer(on_files(&mut host, move |files| files.write(&path, data.to_vec())).await?)
     }
+}
+
+/// Refuses a write that carries a secret: others read the file.
+fn refuse<'a>(host: &mut Host<'_>, parts: impl IntoIterator<Item = &'a [u8]>) -> Result<(), Error> {
+    host.get().call.refuse_secrets("the write to the workspace", parts)
 }
 
 fn charge(host: &mut Host<'_>, bytes: u64) -> wasmtime::Result<()> {

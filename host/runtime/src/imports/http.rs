@@ -272,6 +272,7 @@ async fn send(call: Arc<Running>, request: http::Request) -> Result<EgressRespon
         headers: header_map(request.headers)?,
         body,
         credentials,
+        secrets: call.secrets.clone(),
         limits,
         charge: call.account.clone(),
     };

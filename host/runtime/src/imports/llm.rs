@@ -392,6 +392,11 @@ fn prepare(
         );
         return Ok(Err(ToolError::new("too-large", message)));
     }
+    if let Err(refused) =
+        call.refuse_secrets("the request to a model", model::request_parts(&request))
+    {
+        return Ok(Err(refused.into()));
+    }
     let mut bytes = model::request_bytes(&request) as u64;
     let mut request: ModelRequest = match request.try_into() {
         Ok(request) => request,

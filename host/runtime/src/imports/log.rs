@@ -37,11 +37,15 @@ impl log::HostWithStore<CallState> for HasSelf<CallState> {
 pub(crate) fn write(
     call: &Running,
     level: &'static str,
-    message: String,
-    fields: Option<String>,
+    mut message: String,
+    mut fields: Option<String>,
 ) -> wasmtime::Result<()> {
     let bytes = message.len() + fields.as_ref().map_or(0, String::len) + 1;
     call.account.charge(Meter::LogBytes, bytes as u64)?;
+    call.clean("a log line", |cleaner| {
+        cleaner.text(&mut message);
+        fields.iter_mut().for_each(|fields| cleaner.json(fields));
+    });
     let details = fields.as_deref().unwrap_or("");
     match level {
         "trace" => {

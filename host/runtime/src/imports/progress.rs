@@ -16,12 +16,13 @@ impl progress::HostWithStore<CallState> for HasSelf<CallState> {
         mut host: Host<'_>,
         done: f64,
         total: Option<f64>,
-        message: Option<String>,
+        mut message: Option<String>,
     ) -> wasmtime::Result<progress::Signal> {
         let bytes = message.as_ref().map_or(0, String::len);
         host.enter(price::WORK + price::bytes(bytes))?;
         let call = &host.get().call;
         call.account.charge(Meter::EventBytes, bytes as u64 + 16)?;
+        call.clean("a progress message", |cleaner| cleaner.texts([&mut message]));
         Ok(signal(call.event(CallEvent::Progress { done, total, message })))
     }
 
@@ -30,7 +31,9 @@ impl progress::HostWithStore<CallState> for HasSelf<CallState> {
         host.enter(price::WORK + price::bytes(bytes as usize))?;
         let call = &host.get().call;
         call.account.charge(Meter::EventBytes, bytes)?;
-        Ok(signal(call.event(CallEvent::Block { block: block.into() })))
+        let mut block = block.into();
+        call.clean("an emitted block", |cleaner| cleaner.block(&mut block));
+        Ok(signal(call.event(CallEvent::Block { block })))
     }
 }
 

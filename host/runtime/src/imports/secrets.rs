@@ -33,7 +33,7 @@ impl secrets::HostWithStore<CallState> for HasSelf<CallState> {
         let fuel = price::LEAVE + 4 * price::bytes(data.len());
         granted!(host, fuel, |grants| grants.secret(&name).map(drop));
         let call = host.get().call.clone();
-        answer(value(&call, &name).await.and_then(|key| work::mac(&key, &algorithm, &data)))
+        answer(used(&call, &name).await.and_then(|key| work::mac(&key, &algorithm, &data)))
     }
 
     async fn sign(
@@ -45,7 +45,7 @@ impl secrets::HostWithStore<CallState> for HasSelf<CallState> {
         let fuel = SIGNATURE + 4 * price::bytes(data.len());
         granted!(host, fuel, |grants| grants.secret(&name).map(drop));
         let call = host.get().call.clone();
-        answer(value(&call, &name).await.and_then(|key| work::sign(&key, &algorithm, &data)))
+        answer(used(&call, &name).await.and_then(|key| work::sign(&key, &algorithm, &data)))
     }
 
     async fn verify(
@@ -58,13 +58,22 @@ impl secrets::HostWithStore<CallState> for HasSelf<CallState> {
         let fuel = SIGNATURE + 4 * price::bytes(data.len());
         granted!(host, fuel, |grants| grants.secret(&name).map(drop));
         let call = host.get().call.clone();
-        let key = value(&call, &name).await;
+        let key = used(&call, &name).await;
         answer(key.and_then(|key| work::verify(&key, &algorithm, &data, &proof)))
     }
 }
 
 /// What a signature costs: an RSA signature takes about a millisecond.
 const SIGNATURE: u64 = 1_000_000;
+
+/// The value of a secret that the host is about to work with: from now on it is looked for in
+/// what the run lets out.
+async fn used(call: &Running, name: &str) -> Result<SecretValue, ToolError> {
+    let granted = call.grants.secret(name).map_err(ToolError::from)?;
+    let value = value(call, name).await?;
+    call.secrets.add(name, &granted.audience, &value)?;
+    Ok(value)
+}
 
 /// The value of a secret granted to a call, for the host's own use.
 pub(crate) async fn value(call: &Running, name: &str) -> Result<SecretValue, ToolError> {

@@ -135,6 +135,9 @@ fn begin(
     let Some(callee) = callee else {
         return answer(Err(ToolError::new("not-found", format!("there is no tool `{name}`"))));
     };
+    if let Err(refused) = call.refuse_secrets("the call of a tool", [arguments.as_bytes()]) {
+        return Ok(Err(refused));
+    }
     call.grants.calls(&id);
     call.account.charge(Meter::ToolCalls, 1)?;
     let limits = match &callee {

