@@ -11,3 +11,4 @@ mod isolation;
 mod meters;
 mod models;
 mod plugins;
+mod replay;

@@ -212,7 +212,8 @@ impl Host {
                 // A tool that is no plugin may lie between: what it was called with says how deep.
                 let depth = above.used(Meter::ToolDepth);
                 let account = above.child(tool.binding.limits);
-                let request = Request { arguments, context, account, depth, caller: None };
+                let request =
+                    Request { arguments, context, account, depth, caller: None, tape: None };
                 crate::call::invoke(self.clone(), tool, request).await.outcome
             }
             Some(Callee::Other(tools, definition)) => {

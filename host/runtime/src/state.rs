@@ -16,6 +16,7 @@ use crate::host::Host;
 use crate::imports::wasi::Wasi;
 use crate::limits::Limiter;
 use crate::registry::Binding;
+use crate::replay::Tape;
 use crate::workspace::Overlay;
 
 /// The data of a call's store.
@@ -59,6 +60,8 @@ pub(crate) struct Running {
     pub loans: AtomicU64,
     /// A limit that was met where nothing could end the call.
     pub breach: Ending,
+    /// Where its host calls are recorded, or replayed from.
+    pub tape: OnceLock<Arc<Tape>>,
 }
 
 /// What was refused, the first ones in full.

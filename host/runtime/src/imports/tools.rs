@@ -208,7 +208,7 @@ async fn run(
             Callee::Plugin(tool) => {
                 let caller = Some(call.clone());
                 let account = account.clone();
-                let request = Request { arguments, context, account, depth, caller };
+                let request = Request { arguments, context, account, depth, caller, tape: None };
                 crate::call::invoke(call.host.clone(), tool, request).await
             }
             Callee::Other(tools, _) => {
