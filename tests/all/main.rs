@@ -15,4 +15,5 @@ mod meters;
 mod models;
 mod plugins;
 mod principals;
+mod replay;
 mod secrets;

@@ -90,6 +90,7 @@ pub(crate) enum Command {
     List(ListArgs),
     Inspect(InspectArgs),
     Call(CallArgs),
+    Replay(ReplayArgs),
     Run(RunArgs),
     Mcp(McpArgs),
     New(NewArgs),
@@ -117,7 +118,7 @@ Examples:
 
 /// The commands as `--help` groups them.
 const GROUPS: [(&str, &[&str]); 3] = [
-    ("Use plugins", &["list", "inspect", "call", "run", "mcp"]),
+    ("Use plugins", &["list", "inspect", "call", "replay", "run", "mcp"]),
     ("Make plugins", &["new", "build", "pack", "learn", "wit"]),
     ("Look after them", &["accept", "validate", "audit", "explain", "doctor", "completions"]),
 ];
@@ -187,6 +188,40 @@ pub(crate) struct CallArgs {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) out: Option<PathBuf>,
     /// Shows the whole receipt: what the call used of each limit
+    #[arg(long)]
+    pub(crate) receipt: bool,
+    /// Records the call in a new file for `ampoule replay`: what the tool read and answered stands
+    /// in it, secrets do not
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) record: Option<PathBuf>,
+}
+
+/// Runs a recorded call again, offline, and compares
+///
+/// The plugin is found by its digest. It gets the recorded arguments, and every host call is
+/// answered from the file: nothing is requested, read, written or granted. Prints what the call
+/// printed. Exit code 0: the same end, value and receipt (all but the time), whatever the end was;
+/// 1: the first difference is printed.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  ampoule call web-scrape --arg 'urls:=[\"https://example.com\"]' --record page.jsonl
+  ampoule replay page.jsonl
+  ampoule replay page.jsonl --plugin target/plugins/web-scrape.wasm --force-digest")]
+pub(crate) struct ReplayArgs {
+    /// The recording
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// The plugin's file, in place of the search path and the configuration
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub(crate) plugin: Option<PathBuf>,
+    /// Replays with another build of the plugin, to see what it does otherwise
+    #[arg(long)]
+    pub(crate) force_digest: bool,
+    /// Keeps what the tool answers in bytes (pictures, files) in this folder
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) out: Option<PathBuf>,
+    /// Shows the whole receipt
     #[arg(long)]
     pub(crate) receipt: bool,
 }

@@ -13,6 +13,7 @@ mod list;
 mod mcp;
 mod new;
 mod pack;
+mod replay;
 mod run;
 mod validate;
 mod wit;
@@ -35,6 +36,7 @@ pub(crate) async fn run(cli: Cli, screen: &mut Screen) -> Result<Exit, Failure> 
         Command::List(args) => list::run(&args, &global, screen).await,
         Command::Inspect(args) => inspect::run(&args, &global, screen).await,
         Command::Call(args) => call::run(args, &global, screen).await,
+        Command::Replay(args) => replay::run(args, &global, screen).await,
         Command::Run(args) => run::run(args, &global, screen).await,
         Command::Mcp(args) => mcp::run(args, &global, screen).await,
         Command::New(args) => new::run(&args, screen),

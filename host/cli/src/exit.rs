@@ -3,7 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 
-use ampoule::{End, HostError, ToolError};
+use ampoule::{End, HostError, ReplayError, ToolError};
 use serde_json::{Value, json};
 
 /// The exit codes, as `ampoule --help` lists them.
@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 pub(crate) enum Exit {
     /// It did what it should.
     Ok = 0,
-    /// The tool answered an error of its own, or an agent's run could not be finished.
+    /// The tool answered an error of its own, an agent's run could not be finished, or a replay
+    /// differs from its recording.
     Failed = 1,
     /// The command line, or the arguments of the tool, are wrong.
     Usage = 2,
@@ -34,7 +35,7 @@ pub(crate) enum Exit {
 
 /// The codes, for `--help`.
 pub(crate) const HELP: &str = r"  0  it did what it should
-  1  the tool's own error; an agent that could not finish
+  1  the tool's own error; an agent that could not finish; a replay that differs
   2  wrong usage: the command line, or the arguments of the tool
   3  denied: something was not granted, or there is no such tool
   4  a limit ended the call or run
@@ -143,6 +144,18 @@ impl From<HostError> for Failure {
                 Exit::Configuration
             }
             HostError::Engine(_) => Exit::Fault,
+        };
+        Failure::new(exit, error.to_string())
+    }
+}
+
+impl From<ReplayError> for Failure {
+    fn from(error: ReplayError) -> Failure {
+        let exit = match error {
+            ReplayError::Io { .. } | ReplayError::Malformed { .. } | ReplayError::Plugin(_) => {
+                Exit::Configuration
+            }
+            ReplayError::Refused(_) => Exit::Usage,
         };
         Failure::new(exit, error.to_string())
     }

@@ -59,5 +59,8 @@ wasmtime::component::bindgen!({
         "ampoule:llm/waiting.pending": crate::imports::llm::Completing,
         "ampoule:llm/waiting.pending-events": crate::imports::llm::Events,
     },
+    // Recording and replaying stand between these bindings and the engine.
+    wasmtime_crate: crate::replay::interposed,
+    additional_derives: [serde::Serialize, serde::Deserialize],
     require_store_data_send: true,
 });

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use ampoule_contract::{
@@ -30,6 +30,7 @@ use crate::observe::Observer;
 use crate::plugin::Code;
 use crate::reflect::{Answer, Budget};
 use crate::registry::{Binding, BoundTool, EntryPoint};
+use crate::replay::Tape;
 use crate::scan::RunSecrets;
 use crate::state::{CallState, Deadline, Denials, Ending, Running, lock};
 use crate::workspace::Overlay;
@@ -48,6 +49,8 @@ pub(crate) struct Request {
     pub caller: Option<Arc<Running>>,
     /// Who is told what it uses.
     pub observer: Option<Observer>,
+    /// What records or replays it.
+    pub tape: Option<Arc<Tape>>,
 }
 
 /// An outcome, and the blobs that go with it.
@@ -118,7 +121,7 @@ async fn perform(host: Host, id: String, tool: Arc<BoundTool>, request: Request)
         Err(end) => return before(end, receipt, &request),
     };
     let passed = Passed::of(&arguments, &request);
-    let Request { context, account, depth, caller, observer, .. } = request;
+    let Request { context, account, depth, caller, observer, tape, .. } = request;
     let grants = tool.binding.grants_for(context.principal.as_deref());
     let grants = match observer {
         Some(observer) => Arc::new(grants.observed(&observer)),
@@ -147,10 +150,17 @@ async fn perform(host: Host, id: String, tool: Arc<BoundTool>, request: Request)
         }
     };
     let _unnamed = Unnamed(live.call.clone());
+    if let Some(tape) = tape {
+        tape.begin(live.fuel);
+        live.call.tape.get_or_init(|| tape);
+    }
     let entered =
         live.run(async |store: &mut Store<CallState>| enter(store, &code, &tool, &arguments).await);
     let entered = entered.await;
     live.settle().await;
+    if let Some(tape) = live.call.tape.get() {
+        tape.settle(&live.call, |id| entered.as_ref().is_ok_and(|raw| raw.names(id)));
+    }
     let mut end = match entered {
         Ok(raw) => live.finish(&tool, raw).await,
         Err(end) => end,
@@ -162,7 +172,11 @@ async fn perform(host: Host, id: String, tool: Arc<BoundTool>, request: Request)
     let wall = live.started.elapsed();
     drop(live);
     receipt.wall = wall;
-    Ended { outcome: outcome(end, receipt, &call), blobs }
+    let outcome = outcome(end, receipt, &call);
+    if let Some(tape) = call.tape.get() {
+        tape.ended(&outcome);
+    }
+    Ended { outcome, blobs }
 }
 
 fn outcome(end: End, mut receipt: Receipt, call: &Running) -> Outcome {
@@ -189,7 +203,9 @@ fn outcome(end: End, mut receipt: Receipt, call: &Running) -> Outcome {
 
 /// Bounds, parses and validates the arguments; looks whether the plugin can be used at all.
 fn check_arguments(tool: &BoundTool, request: &Request) -> Result<Value, End> {
-    if let Some(denial) = &tool.binding.missing {
+    // A replay asks for nothing that could be granted.
+    let replays = request.tape.as_ref().is_some_and(|tape| tape.plays());
+    if let Some(denial) = tool.binding.missing.as_ref().filter(|_| !replays) {
         return Err(End::Denied(denial.clone()));
     }
     let bytes = request.arguments.len() as u64;
@@ -297,6 +313,7 @@ impl Live {
             loans: AtomicU64::new(0),
             breach: Ending::default(),
             secrets,
+            tape: OnceLock::new(),
             host,
         });
         // How deep connectors and tools that are no plugins stand when they call on.
@@ -337,6 +354,7 @@ impl Live {
             ended = watch.over(work(&mut self.store)) => ended,
             () = call.context.cancel.cancelled() => return Err(End::Cancelled),
             breach = call.breach.met() => return Err(End::Limit(breach)),
+            difference = diverged(&call) => return Err(End::Fault(difference)),
             () = call.deadline.passed() => return Err(self.late()),
             breach = watch.idle(&call) => return Err(End::Limit(breach)),
         };
@@ -518,6 +536,14 @@ fn clean(call: &Running, end: &mut End) {
     }
 }
 
+/// Waits until the replay of a call differs from its recording.
+async fn diverged(call: &Running) -> String {
+    match call.tape.get() {
+        Some(tape) => tape.stopped().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What a guest answered, unread.
 enum Raw {
     Output(Result<types::Output, types::Error>),
@@ -525,6 +551,22 @@ enum Raw {
     /// A function's value; `None` where it returns nothing.
     Value(Result<Option<Value>, ToolError>),
     BadArguments(Problem),
+}
+
+impl Raw {
+    /// Whether it may name the blob `id`, which cannot be guessed.
+    fn names(&self, id: &str) -> bool {
+        match self {
+            Raw::Output(Ok(output)) => {
+                let blobs = output.blocks.iter().filter_map(|block| block.blob.as_deref());
+                output.value.as_ref().is_some_and(|value| value.contains(id))
+                    || blobs.into_iter().any(|blob| blob == id)
+            }
+            Raw::Ports(Ok(ports)) => ports.contains(id),
+            Raw::Value(Ok(Some(value))) => value.to_string().contains(id),
+            _ => false,
+        }
+    }
 }
 
 /// Makes the instance and calls the tool in it.

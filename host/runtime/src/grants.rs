@@ -242,6 +242,11 @@ impl Grants {
         Ok(granted)
     }
 
+    /// The secrets that are granted: the plugin's name for each, and the operator's.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.secrets.iter().map(|(name, granted)| (name.as_str(), granted.source.as_str()))
+    }
+
     /// What the plugin cannot do without and has not been granted at all.
     pub(crate) fn missing(&self, required: &Requests) -> Option<Denial> {
         let services = || required.services.iter().find_map(|name| self.service(name).err());

@@ -284,7 +284,8 @@ impl Host {
                 let limits = tool.binding.limits_for(context.principal.as_deref());
                 let account = above.child(limits);
                 let caller = None;
-                let request = Request { arguments, context, account, depth, caller, observer };
+                let request =
+                    Request { arguments, context, account, depth, caller, observer, tape: None };
                 crate::call::invoke(self.clone(), tool, request).await.outcome
             }
             Some(Callee::Other(tools, definition)) => {

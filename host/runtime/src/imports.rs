@@ -29,6 +29,7 @@ use wasmtime::{AsContextMut, Engine};
 use crate::bindings::ampoule::plugin::types;
 use crate::bindings::ampoule::{llm as llm_wit, plugin as wit};
 use crate::grants::Grants;
+use crate::replay;
 use crate::state::CallState;
 
 /// How an import meets the store.
@@ -40,7 +41,7 @@ pub(crate) type Host<'a> = Access<'a, CallState, HasSelf<CallState>>;
 /// # Errors
 /// Two imports have the same name: a fault of the host.
 pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<CallState>> {
-    let mut linker = Linker::new(engine);
+    let mut linker = replay::Linker::new(engine, |state| state);
     macro_rules! add {
         ($($interface:path),* $(,)?) => {{
             $({
@@ -65,8 +66,9 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<CallState>> {
         llm_wit::llm,
         llm_wit::waiting,
     );
-    wasi::add_to_linker(&mut linker)?;
-    Ok(linker)
+    wasi::add_to_linker(linker.inner())?;
+    replay::add_poll(&mut linker)?;
+    Ok(linker.into_inner())
 }
 
 impl types::Host for CallState {}

@@ -554,8 +554,11 @@ proptest! {
     }
 }
 
+/// What a fuzz target does with its bytes.
+type Attack = fn(&[u8]);
+
 /// The functions that the targets in `fuzz/fuzz_targets` attack.
-const TARGETS: &[(&str, fn(&[u8]))] = &[
+const TARGETS: &[(&str, Attack)] = &[
     ("address", fuzzing::address),
     ("boundary", boundary),
     ("json", fuzzing::json),

@@ -17,6 +17,7 @@ use crate::host::Host;
 use crate::imports::wasi::Wasi;
 use crate::limits::Limiter;
 use crate::registry::Binding;
+use crate::replay::Tape;
 use crate::scan::{Cleaner, RunSecrets};
 use crate::workspace::Overlay;
 
@@ -65,6 +66,8 @@ pub(crate) struct Running {
     pub breach: Ending,
     /// The secrets used so far, by this call and all others of its run.
     pub secrets: Arc<RunSecrets>,
+    /// Where its host calls are recorded, or replayed from.
+    pub tape: OnceLock<Arc<Tape>>,
 }
 
 /// What was refused, the first ones in full.

@@ -8,12 +8,12 @@ use std::time::Instant;
 
 use ampoule::{
     Blobs, Breach, Call, CallContext, CallEvent, End, EventSink, Host, Meter, Outcome, Output,
-    Receipt, Signal, ToolDefinition, Tools,
+    Receipt, Recorded, Signal, ToolDefinition, Tools,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
-use self::blocks::Kept;
+pub(super) use self::blocks::Kept;
 use crate::args::{CallArgs, Global};
 use crate::exit::{Exit, Failure};
 use crate::render::{self, CODE, Live, STRONG, Screen, receipt_line, receipt_table};
@@ -24,7 +24,8 @@ pub(super) async fn run(
     global: &Global,
     screen: &mut Screen,
 ) -> Result<Exit, Failure> {
-    let CallArgs { tool, arguments, arg, workspace, principal, timeout, out, receipt } = args;
+    let CallArgs { tool, arguments, arg, workspace, principal, timeout, out, receipt, record } =
+        args;
     let workspace = super::workspace(workspace)?;
     let setup = Setup::find(global)?.with_plugins()?;
     crate::journal::keep_out_of(&setup, workspace.as_deref())?;
@@ -55,9 +56,31 @@ pub(super) async fn run(
     };
     let cancel = context.cancel.clone();
     let call = Call { tool, arguments, context };
-    let outcome = watch(host.clone(), call, events, cancel, screen).await?;
     let kept = Kept::new(out, blobs);
-    finish(&host, definition.as_deref(), outcome, &kept, receipt, screen)
+    let Some(record) = record else {
+        let call = {
+            let host = host.clone();
+            async move { host.call(call).await }
+        };
+        let outcome = watch(call, events, cancel, screen).await?;
+        return finish(&host, definition.as_deref(), outcome, &kept, receipt, screen);
+    };
+    let call = {
+        let (host, record) = (host.clone(), record.clone());
+        async move { host.record(call, &record).await }
+    };
+    let Recorded { outcome, recording } = watch(call, events, cancel, screen).await??;
+    let exit = finish(&host, definition.as_deref(), outcome, &kept, receipt, screen)?;
+    match recording {
+        Ok(calls) => {
+            screen.note(format_args!("recorded {} ({calls} host calls)", record.display()))?;
+            Ok(exit)
+        }
+        Err(reason) => {
+            screen.warn(format_args!("not recorded: {reason}"))?;
+            Ok(if exit == Exit::Ok { Exit::Fault } else { exit })
+        }
+    }
 }
 
 /// A limit of the calls of a tool; the default of the host for what is no plugin's.
@@ -67,15 +90,14 @@ fn limit(host: &Host, tool: &ToolDefinition, meter: Meter) -> u64 {
 }
 
 /// Waits for a call, printing what it says; Ctrl-C cancels it, and a second one does not wait.
-async fn watch(
-    host: Host,
-    call: Call,
+async fn watch<T: Send + 'static>(
+    call: impl Future<Output = T> + Send + 'static,
     mut events: UnboundedReceiver<CallEvent>,
     cancel: CancellationToken,
     screen: &mut Screen,
-) -> Result<Outcome, Failure> {
+) -> Result<T, Failure> {
     let mut live = Live::new();
-    let mut call = tokio::spawn(async move { host.call(call).await });
+    let mut call = tokio::spawn(call);
     let outcome = loop {
         tokio::select! {
             biased;
@@ -97,7 +119,7 @@ async fn watch(
     outcome.map_err(|error| Failure::fault(format!("the call was lost: {error}")))
 }
 
-fn finish(
+pub(super) fn finish(
     host: &Host,
     tool: Option<&ToolDefinition>,
     outcome: Outcome,

@@ -130,10 +130,10 @@ impl Told {
     fn take(&mut self, lines: Vec<Line>) {
         for line in lines {
             match line.kind {
-                AuditKind::Denied => {
-                    if self.denials.iter().all(|denial| denial.body != line.body) {
-                        self.denials.push(line);
-                    }
+                AuditKind::Denied
+                    if self.denials.iter().all(|denial| denial.body != line.body) =>
+                {
+                    self.denials.push(line);
                 }
                 AuditKind::CallEnded => {
                     let left_out = line.body["receipt"]["denials-left-out"].as_u64();

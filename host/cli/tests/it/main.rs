@@ -19,6 +19,7 @@ mod mcp;
 mod new;
 mod pack;
 mod plugin;
+mod replay;
 mod run;
 mod usage;
 mod validate;

@@ -20,6 +20,7 @@ fn help_names_every_command_and_every_exit_code() {
         "list",
         "inspect",
         "call",
+        "replay",
         "run",
         "mcp",
         "new",

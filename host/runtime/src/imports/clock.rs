@@ -21,13 +21,12 @@ impl clock::Host for CallState {}
 impl clock::HostWithStore<CallState> for HasSelf<CallState> {
     fn now(mut host: Host<'_>) -> wasmtime::Result<Result<u64, Error>> {
         granted!(host, price::LOOK, Grants::clock);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Ok(Ok(nanoseconds(now)))
+        Ok(Ok(now()))
     }
 
     fn monotonic(mut host: Host<'_>) -> wasmtime::Result<Result<u64, Error>> {
         granted!(host, price::LOOK, Grants::clock);
-        Ok(Ok(nanoseconds(START.elapsed())))
+        Ok(Ok(monotonic()))
     }
 
     async fn sleep(mut host: Host<'_>, milliseconds: u64) -> wasmtime::Result<Result<(), Error>> {
@@ -59,6 +58,16 @@ impl Pollable for Timer {
     async fn ready(&mut self) {
         tokio::time::sleep_until(self.0.into()).await;
     }
+}
+
+/// Nanoseconds since 1970.
+pub(super) fn now() -> u64 {
+    nanoseconds(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+/// Nanoseconds since the process first looked at the clock.
+pub(super) fn monotonic() -> u64 {
+    nanoseconds(START.elapsed())
 }
 
 fn nanoseconds(time: Duration) -> u64 {

@@ -213,8 +213,15 @@ async fn run(
             Callee::Plugin(tool) => {
                 let caller = Some(call.clone());
                 let account = account.clone();
-                let request =
-                    Request { arguments, context, account, depth, caller, observer: None };
+                let request = Request {
+                    arguments,
+                    context,
+                    account,
+                    depth,
+                    caller,
+                    observer: None,
+                    tape: None,
+                };
                 crate::call::invoke(call.host.clone(), tool, request).await
             }
             Callee::Other(tools, _) => {

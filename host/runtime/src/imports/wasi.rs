@@ -8,6 +8,8 @@ use ampoule_contract::Meter;
 use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 use tokio::io::AsyncWrite;
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
@@ -22,9 +24,10 @@ use wasmtime_wasi_http::{
 use wasmtime_wasi_io::poll::Pollable;
 use wasmtime_wasi_io::streams::{OutputStream, StreamError, StreamResult};
 
-use super::log;
+use super::{clock, log};
 use crate::egress::{EgressError, EgressRequest, RequestBody};
 use crate::manifest::FileAccess;
+use crate::replay::Tape;
 use crate::state::{CallState, Running};
 
 /// The most random bytes one WASI call gives; they are drawn one by one and without a yield.
@@ -65,10 +68,22 @@ impl Wasi {
             .max_random_size(MAX_RANDOM_BYTES)
             .stdout(Lines { call: call.clone(), level: "stdout" })
             .stderr(Lines { call: call.clone(), level: "stderr" });
-        if grants.clock().is_err() {
+        let (mut clock, mut random) = (grants.clock().is_ok(), grants.random().is_ok());
+        if let Some(tape) = call.tape.get() {
+            let seed;
+            (clock, random, seed) = tape.surroundings();
+            let mut seeded = StdRng::from_seed(seed);
+            let insecure: [u8; 32] = seeded.random();
+            ctx.wall_clock(Taped(tape.clone()))
+                .monotonic_clock(Taped(tape.clone()))
+                .insecure_random_seed(seeded.random())
+                .insecure_random(StdRng::from_seed(insecure))
+                .secure_random(seeded);
+        }
+        if !clock {
             ctx.wall_clock(Frozen).monotonic_clock(Frozen);
         }
-        if grants.random().is_err() {
+        if !random {
             ctx.secure_random(Deterministic::new(vec![0]))
                 .insecure_random(Deterministic::new(vec![0]))
                 .insecure_random_seed(0);
@@ -131,6 +146,29 @@ impl HostMonotonicClock for Frozen {
 
     fn now(&self) -> u64 {
         0
+    }
+}
+
+/// A clock whose readings are recorded, or replayed.
+struct Taped(Arc<Tape>);
+
+impl HostWallClock for Taped {
+    fn resolution(&self) -> Duration {
+        Duration::from_nanos(1)
+    }
+
+    fn now(&self) -> Duration {
+        Duration::from_nanos(self.0.number("wasi:clocks/wall-clock.now", clock::now))
+    }
+}
+
+impl HostMonotonicClock for Taped {
+    fn resolution(&self) -> u64 {
+        1
+    }
+
+    fn now(&self) -> u64 {
+        self.0.number("wasi:clocks/monotonic-clock.now", clock::monotonic)
     }
 }
 

@@ -15,14 +15,14 @@ use crate::render;
 const MAX_FILES: usize = 10_000;
 
 /// Where bytes are kept, if they are.
-pub(super) struct Kept {
+pub(in crate::commands) struct Kept {
     folder: Option<PathBuf>,
     blobs: Blobs,
 }
 
 /// A file that was written.
 #[derive(Serialize)]
-pub(super) struct KeptFile {
+pub(in crate::commands) struct KeptFile {
     /// Where it is.
     pub(super) path: PathBuf,
     /// Its length in bytes.
@@ -36,7 +36,7 @@ pub(super) struct KeptFile {
 }
 
 impl Kept {
-    pub(super) fn new(folder: Option<PathBuf>, blobs: Blobs) -> Kept {
+    pub(in crate::commands) fn new(folder: Option<PathBuf>, blobs: Blobs) -> Kept {
         Kept { folder, blobs }
     }
 
@@ -60,7 +60,7 @@ impl Kept {
     ///
     /// # Errors
     /// A file cannot be written.
-    pub(super) fn files(&self, output: &Output) -> Result<Vec<KeptFile>, Failure> {
+    pub(in crate::commands) fn files(&self, output: &Output) -> Result<Vec<KeptFile>, Failure> {
         let Some(folder) = &self.folder else { return Ok(Vec::new()) };
         fs::create_dir_all(folder).map_err(file_error(folder))?;
         let mut ids: Vec<&str> = Vec::new();

@@ -1,0 +1,272 @@
+//! Arguments and results of host calls as bytes: postcard, with numbers in place of handles.
+//!
+//! A handle means nothing in another process. The recording numbers the resources in the order in
+//! which the guest got them; a replay gives the guest handles that stand for these numbers.
+//! Pollables are the exception: WASI makes some too, so they are real, and they carry no number.
+
+use std::any::TypeId;
+use std::collections::HashMap;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use wasmtime::component::{Resource, ResourceTable};
+use wasmtime_wasi_io::poll::{DynPollable, Pollable, subscribe};
+
+use crate::bindings::ampoule::llm::llm;
+use crate::bindings::ampoule::plugin::{ask, files, http, log, progress, tools, types};
+
+/// What cannot be read as a result of this host call.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Unreadable;
+
+/// The numbers of the handles a guest has been given.
+#[derive(Default)]
+pub(crate) struct Handles {
+    numbers: HashMap<u32, u32>,
+    next: u32,
+    /// In a replay the handle is the number.
+    playing: bool,
+}
+
+impl Handles {
+    /// Those of a replay.
+    pub(crate) fn playing() -> Handles {
+        Handles { playing: true, ..Handles::default() }
+    }
+
+    fn number(&self, rep: u32) -> u32 {
+        if self.playing { rep } else { self.numbers.get(&rep).copied().unwrap_or(u32::MAX) }
+    }
+
+    fn given(&mut self, rep: u32) -> u32 {
+        let number = self.next;
+        self.next = self.next.wrapping_add(1);
+        // What was dropped leaves its place in the table to another.
+        self.numbers.insert(rep, number);
+        number
+    }
+}
+
+/// How a value is written.
+pub(crate) enum Side<'a> {
+    /// What the guest asks with: handles it holds.
+    Asked(&'a Handles),
+    /// What it is given: new handles.
+    Given(&'a mut Handles),
+}
+
+/// A value that goes between guest and host.
+pub(crate) trait Wire: Sized {
+    /// Appends its bytes.
+    fn put(&self, out: &mut Vec<u8>, side: &mut Side<'_>);
+
+    /// Reads it off the front of `from`; what it allocates is bounded by the length of `from`.
+    ///
+    /// # Errors
+    /// These are not its bytes.
+    fn get(from: &mut &[u8], table: &mut ResourceTable) -> Result<Self, Unreadable>;
+}
+
+fn put_serde(value: &impl Serialize, out: &mut Vec<u8>) {
+    // Neither plain data nor a vector that grows gives it a reason to fail.
+    out.extend(postcard::to_allocvec(value).unwrap_or_default());
+}
+
+fn get_serde<T: DeserializeOwned>(from: &mut &[u8]) -> Result<T, Unreadable> {
+    let (value, rest) = postcard::take_from_bytes(from).map_err(|_| Unreadable)?;
+    *from = rest;
+    Ok(value)
+}
+
+macro_rules! plain {
+    ($($ty:ty),* $(,)?) => {$(
+        impl Wire for $ty {
+            fn put(&self, out: &mut Vec<u8>, _: &mut Side<'_>) {
+                put_serde(self, out);
+            }
+
+            fn get(from: &mut &[u8], _: &mut ResourceTable) -> Result<Self, Unreadable> {
+                get_serde(from)
+            }
+        }
+    )*};
+}
+
+plain!(
+    bool,
+    u8,
+    u16,
+    u32,
+    u64,
+    f64,
+    String,
+    ask::Question,
+    files::Entry,
+    files::Page,
+    http::Request,
+    llm::Event,
+    llm::Model,
+    llm::Request,
+    llm::Response,
+    log::Level,
+    progress::Signal,
+    tools::Definition,
+    types::Block,
+    types::Error,
+    types::Output,
+);
+
+impl<T: Wire> Wire for Option<T> {
+    fn put(&self, out: &mut Vec<u8>, side: &mut Side<'_>) {
+        put_serde(&self.is_some(), out);
+        if let Some(value) = self {
+            value.put(out, side);
+        }
+    }
+
+    fn get(from: &mut &[u8], table: &mut ResourceTable) -> Result<Self, Unreadable> {
+        get_serde::<bool>(from)?.then(|| T::get(from, table)).transpose()
+    }
+}
+
+impl<T: Wire, E: Wire> Wire for Result<T, E> {
+    fn put(&self, out: &mut Vec<u8>, side: &mut Side<'_>) {
+        put_serde(&self.is_ok(), out);
+        match self {
+            Ok(value) => value.put(out, side),
+            Err(error) => error.put(out, side),
+        }
+    }
+
+    fn get(from: &mut &[u8], table: &mut ResourceTable) -> Result<Self, Unreadable> {
+        match get_serde(from)? {
+            true => T::get(from, table).map(Ok),
+            false => E::get(from, table).map(Err),
+        }
+    }
+}
+
+impl<T: Wire> Wire for Vec<T> {
+    fn put(&self, out: &mut Vec<u8>, side: &mut Side<'_>) {
+        put_serde(&(self.len() as u64), out);
+        self.iter().for_each(|item| item.put(out, side));
+    }
+
+    fn get(from: &mut &[u8], table: &mut ResourceTable) -> Result<Self, Unreadable> {
+        let length: u64 = get_serde(from)?;
+        // Each item has a byte or more.
+        if length > from.len() as u64 {
+            return Err(Unreadable);
+        }
+        (0..length).map(|_| T::get(from, table)).collect()
+    }
+}
+
+impl<T: 'static> Wire for Resource<T> {
+    fn put(&self, out: &mut Vec<u8>, side: &mut Side<'_>) {
+        let number = match side {
+            _ if TypeId::of::<T>() == TypeId::of::<DynPollable>() => 0,
+            Side::Asked(handles) => handles.number(self.rep()),
+            Side::Given(handles) => handles.given(self.rep()),
+        };
+        put_serde(&number, out);
+    }
+
+    fn get(from: &mut &[u8], table: &mut ResourceTable) -> Result<Self, Unreadable> {
+        let number = get_serde(from)?;
+        if TypeId::of::<T>() != TypeId::of::<DynPollable>() {
+            return Ok(Resource::new_own(number));
+        }
+        let stand_in = table.push(StandIn).map_err(|_| Unreadable)?;
+        let pollable = subscribe(table, stand_in).map_err(|_| Unreadable)?;
+        Ok(Resource::new_own(pollable.rep()))
+    }
+}
+
+/// What a pollable of a replay belongs to. Nobody waits for it: what was ready when is recorded.
+struct StandIn;
+
+#[wasmtime_wasi_io::async_trait]
+impl Pollable for StandIn {
+    async fn ready(&mut self) {}
+}
+
+macro_rules! tuples {
+    ($(($($name:ident),*))*) => {$(
+        #[allow(non_snake_case, unused_variables, reason = "the empty tuple has no part")]
+        impl<$($name: Wire),*> Wire for ($($name,)*) {
+            fn put(&self, out: &mut Vec<u8>, side: &mut Side<'_>) {
+                let ($($name,)*) = self;
+                $($name.put(out, side);)*
+            }
+
+            fn get(from: &mut &[u8], table: &mut ResourceTable) -> Result<Self, Unreadable> {
+                Ok(($($name::get(from, table)?,)*))
+            }
+        }
+    )*};
+}
+
+tuples!(()(A)(A, B)(A, B, C)(A, B, C, D));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn there_and_back<T: Wire>(value: &T) -> Result<T, Unreadable> {
+        let mut out = Vec::new();
+        value.put(&mut out, &mut Side::Given(&mut Handles::default()));
+        let mut from = out.as_slice();
+        let read = T::get(&mut from, &mut ResourceTable::new());
+        assert!(from.is_empty(), "{} bytes are left", from.len());
+        read
+    }
+
+    #[test]
+    fn values_go_there_and_back() {
+        let error = types::Error {
+            code: "x".into(),
+            message: "é".into(),
+            log: None,
+            retryable: true,
+            retry_after_ms: Some(7),
+            data: Some("{}".into()),
+        };
+        let read = there_and_back(&(Err::<Vec<u8>, _>(error),)).expect("read").0;
+        assert!(read.is_err_and(|error| error.message == "é" && error.retry_after_ms == Some(7)));
+        let bytes: Vec<u8> = (0..=255).collect();
+        let read = there_and_back(&(Ok::<_, types::Error>(bytes.clone()),)).expect("read").0;
+        assert_eq!(read.ok(), Some(bytes));
+        let headers = vec![("a".to_owned(), vec![1u8, 2])];
+        assert_eq!(there_and_back(&headers), Ok(headers));
+        assert_eq!(there_and_back(&()), Ok(()));
+    }
+
+    #[test]
+    fn handles_are_numbered_in_the_order_of_giving() {
+        let (mut recording, mut out) = (Handles::default(), Vec::new());
+        for rep in [40, 7, 40] {
+            Resource::<u8>::new_own(rep).put(&mut out, &mut Side::Given(&mut recording));
+        }
+        assert_eq!(out, [0, 1, 2]);
+        let playing = Handles::playing();
+        let asked = |handles: &Handles, rep| {
+            let mut out = Vec::new();
+            Resource::<u8>::new_borrow(rep).put(&mut out, &mut Side::Asked(handles));
+            out
+        };
+        // What has handle 40 in the recording has handle 2 in the replay.
+        assert_eq!(asked(&recording, 40), asked(&playing, 2));
+        assert_ne!(asked(&recording, 7), asked(&playing, 2));
+    }
+
+    #[test]
+    fn a_length_that_is_not_there_allocates_nothing() {
+        let huge = postcard::to_allocvec(&(u64::MAX >> 1)).expect("written");
+        let table = &mut ResourceTable::new();
+        assert_eq!(Vec::<u8>::get(&mut huge.as_slice(), table), Err(Unreadable));
+        assert_eq!(Vec::<String>::get(&mut huge.as_slice(), table), Err(Unreadable));
+        assert_eq!(String::get(&mut huge.as_slice(), table), Err(Unreadable));
+        assert_eq!(Option::<u64>::get(&mut [2u8].as_slice(), table), Err(Unreadable));
+    }
+}
