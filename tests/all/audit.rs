@@ -149,13 +149,13 @@ async fn no_plugin_is_entered_that_leaves_no_trace() {
     let (host, kept) = audited("").await;
     *kept.fails.lock().unwrap() = true;
     for tool in ["json-filter", "wait", "nothing"] {
-        let outcome = host.call(Call::new(tool, r#"{"input": {}, "fields": []}"#)).await;
+        let outcome = host.call(Call::new(tool, r#"{"input": {}, "fields": ["a"]}"#)).await;
         assert_eq!(outcome.end, End::Fault("the disk is full".into()), "{tool}");
         assert_eq!(outcome.receipt.used.get(ampoule::Meter::Fuel), 0);
     }
     assert!(kept.all().is_empty());
     *kept.fails.lock().unwrap() = false;
-    let outcome = host.call(Call::new("json-filter", r#"{"input": {}, "fields": []}"#)).await;
+    let outcome = host.call(Call::new("json-filter", r#"{"input": {}, "fields": ["a"]}"#)).await;
     assert!(matches!(outcome.end, End::Value(_)), "{:?}", outcome.end);
 }
 

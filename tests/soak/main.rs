@@ -36,7 +36,7 @@ const CONFIG: &str = r#"
     [bindings.hostile.limits]
     wall-time = "2 min"
     fuel = "20M"
-    memory = "16 MiB"
+    memory = "8 MiB"
     handles = 500
     event-bytes = "256 KiB"
     blob-bytes = "1 MiB"

@@ -43,8 +43,9 @@ pub struct ConcurrencyConfig {
     /// Calls from outside that run at once, 1 to 900. Default: 900.
     #[serde(deserialize_with = "running")]
     pub calls: Option<u32>,
-    /// Of those, and of the tools they call, the calls of one plugin. Default: three quarters of
-    /// `calls`. A binding's own `calls` replaces it.
+    /// The calls of one plugin, those that running calls make of it included. Default: three
+    /// quarters of `calls`, and no bound where a running call calls it. A binding's own `calls`
+    /// replaces it.
     #[serde(deserialize_with = "running")]
     pub per_plugin: Option<u32>,
     /// The calls of one principal. Default: three quarters of `calls`.
@@ -105,6 +106,8 @@ fn milliseconds(value: &LimitValue) -> Result<u64, String> {
 struct Caps {
     calls: u32,
     per_plugin: u32,
+    /// The same where a running call calls the plugin: only what the operator has said.
+    per_plugin_inner: u32,
     per_principal: u32,
     queue: u32,
     queue_per_principal: u32,
@@ -122,6 +125,7 @@ impl Caps {
         Caps {
             calls,
             per_plugin: config.per_plugin.unwrap_or(most),
+            per_plugin_inner: config.per_plugin.unwrap_or(POOL_INSTANCES),
             per_principal: config.per_principal.unwrap_or(most),
             queue,
             queue_per_principal: config.queue_per_principal.unwrap_or(queue.div_ceil(2)),
@@ -366,8 +370,10 @@ impl Admission {
     fn admit_inner(self: &Arc<Admission>, wish: &Wish<'_>) -> Result<Permit, End> {
         let mut state = lock(&self.state);
         let (principal, plugin) = state.keys(wish);
-        let most = wish.calls.unwrap_or(state.caps.per_plugin);
-        if state.of_plugin(&plugin) < most {
+        let full = if state.of_plugin(&plugin) >= wish.calls.unwrap_or(state.caps.per_plugin_inner)
+        {
+            Full::Plugin
+        } else {
             let held = state.principals.get(&principal).map_or(0, |held| held.aside);
             if state.aside + wish.places <= INNER_PLACES
                 && held + wish.places <= INNER_PER_PRINCIPAL
@@ -377,12 +383,17 @@ impl Admission {
                 *state.plugins.entry(plugin.clone()).or_default() += 1;
                 return Ok(self.permit(principal, plugin, wish.places, true));
             }
-            if state.turns.is_empty() && state.room(&principal, &plugin, wish).is_ok() {
-                state.hold(&principal, &plugin, wish.places);
-                return Ok(self.permit(principal, plugin, wish.places, false));
+            match state.room(&principal, &plugin, wish) {
+                Ok(()) if state.turns.is_empty() => {
+                    state.hold(&principal, &plugin, wish.places);
+                    return Ok(self.permit(principal, plugin, wish.places, false));
+                }
+                // Others wait for what is free.
+                Ok(()) => Full::Calls,
+                Err(full) => full,
             }
-        }
-        let why = state.why(&principal, &plugin, wish);
+        };
+        let why = state.words(full, &principal, &plugin, wish.calls);
         Err(End::Overloaded(format!("a tool cannot wait for a place: {why}; try again later")))
     }
 
@@ -474,15 +485,16 @@ impl State {
         }
     }
 
-    /// What is full, in words, with the line that says so.
+    /// What a call waits for, in words.
     fn why(&self, principal: &str, plugin: &str, wish: &Wish<'_>) -> String {
+        // Where there is room, somebody waits for more of it.
+        let full = self.room(principal, plugin, wish).err().unwrap_or(Full::Calls);
+        self.words(full, principal, plugin, wish.calls)
+    }
+
+    /// What is full, in words, with the line that says so.
+    fn words(&self, full: Full, principal: &str, plugin: &str, calls: Option<u32>) -> String {
         let line = |key: &str, n: u32| format!("`[concurrency] {key} = {n}` in ampoule.toml");
-        let most = wish.calls.unwrap_or(self.caps.per_plugin);
-        let full = match self.room(principal, plugin, wish) {
-            Err(full) => full,
-            // Places set aside are full, or somebody waits for others.
-            Ok(()) => Full::Calls,
-        };
         match full {
             Full::Calls => format!("the host is busy: {}", line("calls", self.caps.calls)),
             Full::Pool => format!("the instance pool of {POOL_INSTANCES} places is full"),
@@ -492,9 +504,9 @@ impl State {
                 line("per-principal", self.caps.per_principal)
             ),
             Full::Plugin => {
-                let line = match wish.calls {
+                let line = match calls {
                     Some(n) => format!("`[bindings.{plugin}] calls = {n}` in ampoule.toml"),
-                    None => line("per-plugin", most),
+                    None => line("per-plugin", self.caps.per_plugin),
                 };
                 format!("`{plugin}` has as many calls under way as it may: {line}")
             }

@@ -127,7 +127,7 @@ async fn a_plugin_at_its_cap_keeps_no_other_waiting() {
 
 #[tokio::test]
 async fn a_full_queue_refuses_by_the_line_that_says_so() {
-    let admission = admission("calls = 1\nqueue = 3\nqueue-per-principal = 2");
+    let admission = admission("calls = 1\nper-plugin = 9\nqueue = 3\nqueue-per-principal = 2");
     let mut running = begin(&admission, ONE);
     let waiting = [begin(&admission, ONE), begin(&admission, ONE)];
     let why = begin(&admission, ONE).refused();
@@ -146,7 +146,7 @@ async fn a_full_queue_refuses_by_the_line_that_says_so() {
 
 #[tokio::test(start_paused = true)]
 async fn waiting_ends_with_its_time_the_deadline_or_a_cancel() {
-    let admission = admission("calls = 1\nqueue-time = \"5 s\"");
+    let admission = admission("calls = 1\nper-plugin = 9\nqueue-time = \"5 s\"");
     let _running = begin(&admission, ONE);
     let why = begin(&admission, ONE).0.await.err();
     let Some(End::Overloaded(why)) = why else { panic!("{why:?}") };
