@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use ampoule_contract::{
-    Account, Blobs, Breach, CallContext, CallEvent, Denial, Receipt, Signal, ToolError,
+    Account, Blobs, Breach, CallContext, CallEvent, Denial, Meter, Receipt, Signal, ToolError,
 };
 use tokio::sync::{Notify, RwLock};
 use wasmtime::component::ResourceTable;
@@ -68,6 +68,17 @@ pub(crate) struct Running {
     pub secrets: Arc<RunSecrets>,
     /// Where its host calls are recorded, or replayed from.
     pub tape: OnceLock<Arc<Tape>>,
+}
+
+impl Drop for Running {
+    /// Gives back the fuel that comes too late for the guest: what was lent to work that was still
+    /// under way when the call was dropped. Each such loan holds on to the call until it has ended.
+    fn drop(&mut self) {
+        match *self.refund.get_mut() {
+            0 => {}
+            late => self.account.refund_above(Meter::Fuel, late),
+        }
+    }
 }
 
 /// What was refused, the first ones in full.
