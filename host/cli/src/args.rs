@@ -113,7 +113,7 @@ Examples:
     Completions(CompletionsArgs),
     /// Compiles one component for a host, which starts it
     #[command(hide = true)]
-    CompileWorker,
+    Worker,
 }
 
 /// The commands as `--help` groups them.

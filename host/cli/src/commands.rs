@@ -50,7 +50,7 @@ pub(crate) async fn run(cli: Cli, screen: &mut Screen) -> Result<Exit, Failure> 
         Command::Explain(args) => explain::run(&args, &global, screen),
         Command::Doctor => doctor::run(&global, screen).await,
         Command::Completions(args) => completions::run(&args, screen),
-        Command::CompileWorker => compile_worker(),
+        Command::Worker => compile_worker(),
     }
 }
 

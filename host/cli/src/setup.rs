@@ -101,7 +101,7 @@ impl Setup {
         let builder = Host::builder().config(self.config.clone());
         // Without a program to start, plugins are compiled in this process.
         let builder = match env::current_exe() {
-            Ok(program) => builder.compile_in(program, ["compile-worker"]),
+            Ok(program) => builder.compile_in(program, ["worker"]),
             Err(_) => builder,
         };
         match &self.cache {

@@ -130,9 +130,7 @@ impl Told {
     fn take(&mut self, lines: Vec<Line>) {
         for line in lines {
             match line.kind {
-                AuditKind::Denied
-                    if self.denials.iter().all(|denial| denial.body != line.body) =>
-                {
+                AuditKind::Denied if self.denials.iter().all(|denial| denial.body != line.body) => {
                     self.denials.push(line);
                 }
                 AuditKind::CallEnded => {

@@ -76,7 +76,7 @@ async fn refused(folder: &Folder, component: &[u8], limits: CompileLimits) -> St
     let bindings = [("bomb".to_owned(), binding)].into();
     let host = Host::builder()
         .config(Config { bindings, ..Config::default() })
-        .compile_in(env!("CARGO_BIN_EXE_ampoule"), ["compile-worker"])
+        .compile_in(env!("CARGO_BIN_EXE_ampoule"), ["worker"])
         .compile_limits(limits)
         .build();
     host.await.unwrap().refused().join("\n")
@@ -116,12 +116,12 @@ async fn compile_bombs_end_by_the_limit_they_meet() {
 fn the_worker_refuses_what_is_no_job() {
     let folder = Folder::new();
     for input in ["", "\n", "{}\n", "not a job"] {
-        let ended = folder.run_with(&["compile-worker"], input);
+        let ended = folder.run_with(&["worker"], input);
         assert_ne!(ended.code, 0, "{input}");
         assert_eq!(ended.stdout, "", "{input}");
     }
     let job = r#"{"engine":"another","memory_bytes":1073741824,"cpu_seconds":10}"#;
-    let ended = folder.run_with(&["compile-worker"], format!("{job}\n"));
+    let ended = folder.run_with(&["worker"], format!("{job}\n"));
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     assert!(ended.stdout.starts_with('\u{1}') && ended.stdout.contains("another version"));
 }

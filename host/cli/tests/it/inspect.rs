@@ -9,8 +9,8 @@ fn a_file_needs_no_configuration() {
         "probe 1.2.3\nAnswers its arguments\n\n  file     plugins/probe.wasm\n  licence  MIT\n",
         "This plugin can at most\n  send GET https://example.com/** (optional)\n  use the secret \
          api-key, sent to https://example.com, without reading it (optional)\n",
-        "  fuel            10,000,000     memory           64 MiB\n",
-        "  argument-bytes      1000 B     output-bytes     16 MiB\n",
+        "  fuel             10,000,000     memory             64 MiB\n",
+        "  idle-time           120.0 s     argument-bytes     1000 B\n",
         "Tool probe/echo · Echo (read-only)\n  Answers its arguments. And no more.\n\n  \
          parameter  type     required  default  description\n  text       string   yes                \
          What to answer\n  times      integer  no        1\n\n  A word\n    ampoule call probe/echo \

@@ -164,9 +164,12 @@ impl Request<'_> {
         let path = utf8_percent_encode(self.path, ENCODED_IN_PATH).to_string();
         let encode = |text: &str| utf8_percent_encode(text, ENCODED).to_string();
         let pairs = url::form_urlencoded::parse(self.query.unwrap_or_default().as_bytes());
+        // By name, then by value; the text of both would put `a-` before `a=`.
         let mut pairs: Vec<_> =
-            pairs.map(|(name, value)| format!("{}={}", encode(&name), encode(&value))).collect();
+            pairs.map(|(name, value)| (encode(&name), encode(&value))).collect();
         pairs.sort();
+        let pairs: Vec<_> =
+            pairs.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
         let mut fields = std::collections::BTreeMap::<String, Vec<String>>::new();
         for (name, value) in &self.signed {
             // Spaces in a row are one.
