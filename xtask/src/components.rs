@@ -40,7 +40,7 @@ pub(crate) fn add_host(plan: &mut Plan, project: &Project) -> Result<()> {
     build.args(["build", "--workspace", "--bin", "ampoule"]);
     plan.add(Step {
         name: "Host".to_owned(),
-        how: "cargo build, 6 to 8 minutes the first time".to_owned(),
+        how: "cargo build, about ten minutes the first time on two cores".to_owned(),
         stamp,
         talks: true,
         work: Box::new(move || loud(&mut build)),
