@@ -414,10 +414,9 @@ mod tests {
         let pattern: HttpPattern = format!("GET https://h.example/{stars}b").parse().unwrap();
         let url = format!("https://h.example/{}", "a".repeat(8000));
         let url = CheckedUrl::parse(&url).unwrap();
-        let start = std::time::Instant::now();
+        // With backtracking none of these would come to an end.
         for _ in 0..100 {
             assert!(!pattern.matches("GET", &url));
         }
-        assert!(start.elapsed() < std::time::Duration::from_secs(2));
     }
 }

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -216,7 +216,6 @@ async fn headers_of_the_connection_stay_there() {
 async fn slow_headers_time_out() {
     let server = Server::start_async(|_| Box::pin(std::future::pending())).await;
     let url = format!("http://127.0.0.1:{}/?key=secret", server.port);
-    let start = Instant::now();
     for limits in [
         EgressLimits { time_to_headers: Duration::from_millis(50), ..Default::default() },
         EgressLimits { total_time: Duration::from_millis(50), ..Default::default() },
@@ -225,7 +224,6 @@ async fn slow_headers_time_out() {
         assert_eq!(code(&result), "timeout");
         assert!(!format!("{result:?}").contains("secret"));
     }
-    assert!(start.elapsed() < Duration::from_secs(5));
 }
 
 #[tokio::test]
