@@ -152,6 +152,9 @@
 //! [`stream`] wait for several things at once (`stream::iter(…).buffer_unordered(8)` for many with
 //! a cap); dropping a future gives up what it began. [`block_on`] runs a future anywhere.
 //!
+//! **What many tools take.** [`Content`] is a text, bytes as base64 or a blob. A tool that
+//! answers a list has the fields `limit` and `cursor` and answers with [`Output::page`].
+//!
 //! **Errors.** [`Error`] has a `code` from [an open list](Error), a message for the caller, who
 //! may be a model, and a `log` for the operator. `?` takes the errors of this crate as they are and
 //! JSON errors as `invalid-data`; [`OrCode`] gives any other error a code.
@@ -171,6 +174,7 @@ pub mod bindings;
 pub mod blobs;
 mod catalog;
 pub mod clock;
+mod content;
 pub mod context;
 mod error;
 mod exports;
@@ -309,6 +313,7 @@ pub use ampoule_sdk_macros::tool;
 
 pub use blobs::BlobRef;
 pub use catalog::{Catalog, Definition};
+pub use content::{Base64, Content};
 pub use error::{Error, OrCode, Result};
 pub use futures_util::future::{join_all, try_join_all};
 pub use futures_util::{join, stream, try_join};
@@ -320,7 +325,8 @@ pub use {schemars, serde, serde_json};
 /// All that a plugin usually names: `use ampoule_sdk::prelude::*;`.
 pub mod prelude {
     pub use crate::{
-        Block, Error, Map, OrCode, Output, Result, Value, component, data, export, json, tool,
+        Block, Content, Error, Map, OrCode, Output, Result, Value, component, data, export, json,
+        tool,
     };
 }
 

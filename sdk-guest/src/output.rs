@@ -94,6 +94,54 @@ impl<T: DeserializeOwned> Output<T> {
     }
 }
 
+impl<T> Output<Vec<T>> {
+    /// The part of a list that comes after `cursor`, at most `limit` entries of it, with the
+    /// cursor of the next part. The list is made anew for each part.
+    ///
+    /// ```
+    /// use ampoule_sdk::Output;
+    ///
+    /// let first = Output::page(["a", "b", "c"], 2, None)?;
+    /// assert_eq!((first.value.as_deref(), first.truncated), (Some(&["a", "b"][..]), true));
+    /// let rest = Output::page(["a", "b", "c"], 2, first.next.as_deref())?;
+    /// assert_eq!((rest.value.as_deref(), rest.next), (Some(&["c"][..]), None));
+    /// # Ok::<(), ampoule_sdk::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `bad-arguments` where the cursor is not one of an earlier answer.
+    pub fn page(
+        list: impl IntoIterator<Item = T>,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<Output<Vec<T>>> {
+        let offset: usize = match cursor {
+            None => 0,
+            Some(cursor) => cursor.parse().map_err(|_| {
+                Error::bad_arguments("`cursor` is not the `next` of an earlier answer of this tool")
+            })?,
+        };
+        let mut rest = list.into_iter().skip(offset);
+        let page: Vec<T> = rest.by_ref().take(limit).collect();
+        let next = rest.next().map(|_| offset.saturating_add(limit).to_string());
+        Ok(Output::new(page).with_truncated(next.is_some()).with_next(next))
+    }
+}
+
+impl<T> Output<T> {
+    /// The same with another value made of this one.
+    #[must_use]
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Output<U> {
+        Output {
+            value: self.value.map(change),
+            blocks: self.blocks,
+            truncated: self.truncated,
+            next: self.next,
+            meta: self.meta,
+        }
+    }
+}
+
 /// The JSON of a value this plugin made. That it cannot be written is the plugin's fault.
 pub(crate) fn encode<T: Serialize>(value: &T) -> Result<String> {
     serde_json::to_string(value)
