@@ -66,7 +66,7 @@ fn failed(error: wasmtime::Error) -> anyhow::Error {
     anyhow::anyhow!("{error:?}")
 }
 
-const FUEL: u64 = 1_000_000_000;
+const FUEL: u64 = 100_000_000_000;
 
 impl Bare {
     /// Compiles the guest.
@@ -77,6 +77,12 @@ impl Bare {
             .total_memories(2000)
             .total_tables(4000)
             .total_stacks(1000)
+            .max_core_instances_per_component(64)
+            .max_tables_per_component(64)
+            .max_memories_per_component(16)
+            .max_component_instance_size(4 << 20)
+            .max_core_instance_size(4 << 20)
+            .table_elements(100_000)
             .max_memory_size(4 << 30);
         if PoolingAllocationConfig::is_pagemap_scan_available() {
             pool.pagemap_scan(Enabled::Yes)
@@ -84,6 +90,8 @@ impl Bare {
                 .table_keep_resident(64 << 10);
         }
         let mut config = Config::new();
+        // As the host has them; they decide nothing of what a call costs.
+        config.max_wasm_stack(8 << 20).async_stack_size(9 << 20);
         let off = WasmFeatures::THREADS
             | WasmFeatures::MEMORY64
             | WasmFeatures::GC
@@ -127,7 +135,7 @@ impl Bare {
         arguments: &String,
     ) -> Result<(Duration, Duration, String)> {
         let started = Instant::now();
-        let limits = StoreLimitsBuilder::new().memory_size(64 << 20).build();
+        let limits = StoreLimitsBuilder::new().memory_size(512 << 20).build();
         let mut store = Store::new(&self.engine, State(limits));
         if self.metering.limiter {
             store.limiter(|state| &mut state.0);

@@ -12,6 +12,11 @@ impl Times {
         self.0.push(time);
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The time that `share` of the runs did not exceed, in microseconds.
     pub fn quantile(&mut self, share: f64) -> f64 {
         self.0.sort_unstable();

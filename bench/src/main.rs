@@ -4,6 +4,7 @@
 
 mod bare;
 mod call;
+mod code;
 mod figures;
 mod safety;
 
@@ -19,6 +20,13 @@ enum Command {
         #[arg(long, default_value_t = 3000)]
         calls: usize,
     },
+    /// JavaScript and Python: `1+1` and a heavy program in a fresh interpreter, the whole path, the
+    /// bare engine, native interpreters and other sandboxes
+    Code {
+        /// Calls of the small programs; a two-hundredth of it for the heavy ones
+        #[arg(long, default_value_t = 3000)]
+        calls: usize,
+    },
     /// What each layer of safety costs by itself, from the bare engine to the whole path
     Safety {
         /// Calls of each kind through each layer
@@ -30,6 +38,7 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Command::parse() {
         Command::Call { calls } => call::run(calls),
+        Command::Code { calls } => code::run(calls),
         Command::Safety { calls } => safety::run(calls),
     }
 }

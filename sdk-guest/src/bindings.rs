@@ -60,3 +60,12 @@ export_world!(
     "export_llm",
     "package ampoule:sdk; world connector { export ampoule:llm/llm@1.0.0; }"
 );
+
+/// What a plugin exports that is pre-initialised when its file is made.
+pub mod preinitialised {
+    wit_bindgen::generate!({
+        inline: "package ampoule:sdk; world preinitialised { export wizer-initialize: func(); }",
+        pub_export_macro: true,
+        export_macro_name: "export_preinitialised",
+    });
+}

@@ -246,13 +246,17 @@ pub use ampoule_sdk_macros::component;
 pub use ampoule_sdk_macros::data;
 
 /// Names what a plugin provides, once, at the root of its crate:
-/// `export!(tool, …; components: component, …; catalog: Type; llm: Type; settings: Type)`, each
-/// part at will, but one of the first four at least.
+/// `export!(tool, …; components: component, …; catalog: Type; llm: Type; settings: Type; initialise:
+/// function)`, each part at will, but one of the first four at least.
 ///
 /// - tools and components are functions marked with [`tool`] and [`component`];
 /// - `catalog` is a type that implements [`Catalog`];
 /// - `llm` is a type that implements [`llm::Connector`];
-/// - `settings` is the type of the binding's settings, which [`context::settings`] reads.
+/// - `settings` is the type of the binding's settings, which [`context::settings`] reads;
+/// - `initialise` is a function `fn()` that is run once, when `ampoule build` makes the plugin's
+///   file: every instance begins with the memory that it leaves. No import is live then, time
+///   stands still and randomness is zero, so what is seeded there must be seeded anew at its first
+///   use. It may print nothing and hold no handle.
 ///
 /// The compiled component exports just the interfaces of what is named, and `describe`, by which
 /// `ampoule build` learns names and schemas. The macro also defines a type `Plugin`, for

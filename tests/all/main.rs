@@ -5,6 +5,7 @@
 mod audit;
 mod budget;
 mod calls;
+mod code;
 mod command;
 mod egress;
 mod foreign;

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::compiler::Compiler;
 use crate::plan::{Plan, Step};
 use crate::process::{cargo, loud, quiet};
 use crate::project::Project;
@@ -17,6 +18,9 @@ use crate::tools::{Tool, WASM_TARGET};
 const SHARED: [&str; 6] =
     ["Cargo.lock", "Cargo.toml", "rust-toolchain.toml", "sdk-guest", "wit", "host"];
 
+/// For all C: an interpreter or a database is there for its speed.
+const C_FLAGS: &str = "-O3";
+
 /// A Rust component in the making.
 struct Component {
     /// `Plugin` or `Guest`.
@@ -25,6 +29,9 @@ struct Component {
     package: String,
     folder: PathBuf,
     output: PathBuf,
+    /// The flags for its C, where it says that it has some: `[package.metadata.ampoule]
+    /// c-compiler = true`, and `c-flags`, in which `{folder}` is the component's own.
+    c_flags: Option<String>,
 }
 
 /// Adds the command `ampoule`, which packs plugins and runs the demo.
@@ -114,7 +121,12 @@ fn add(plan: &mut Plan, project: &Project, components: Vec<Component>) -> Result
     Tool::WasmTarget.add_to(plan, project)?;
     add_host(plan, project)?;
     let key = shared(project)?;
+    let compiler = match components.iter().any(|component| component.c_flags.is_some()) {
+        true => Some(Compiler::choose(plan, project)?),
+        false => None,
+    };
     for component in components {
+        let compiler = compiler.clone();
         let stamp = Stamp::new(
             project,
             &format!("component-{}", component.package),
@@ -128,7 +140,7 @@ fn add(plan: &mut Plan, project: &Project, components: Vec<Component>) -> Result
             how: format!("cargo build --target {WASM_TARGET}"),
             stamp,
             talks: false,
-            work: Box::new(move || component.make(&project)),
+            work: Box::new(move || component.make(&project, compiler.as_ref())),
         });
     }
     Ok(())
@@ -141,11 +153,22 @@ impl Component {
         let table: toml::Table = text.parse().with_context(|| path.display().to_string())?;
         let name = table.get("package").and_then(|package| package.get("name"));
         let package = name.and_then(toml::Value::as_str).context("a package without a name")?;
-        Ok(Component { kind, package: package.to_owned(), folder, output })
+        let metadata = table.get("package").and_then(|package| package.get("metadata"));
+        let ours = metadata.and_then(|metadata| metadata.get("ampoule"));
+        let said = |key: &str| ours.and_then(|ours| ours.get(key));
+        let has_c = said("c-compiler").and_then(toml::Value::as_bool) == Some(true);
+        let c_flags = has_c.then(|| {
+            let own = said("c-flags").and_then(toml::Value::as_str).unwrap_or_default();
+            format!("{C_FLAGS} {}", own.replace("{folder}", &folder.display().to_string()))
+        });
+        Ok(Component { kind, package: package.to_owned(), folder, output, c_flags })
     }
 
-    fn make(&self, project: &Project) -> Result<()> {
+    fn make(&self, project: &Project, compiler: Option<&Compiler>) -> Result<()> {
         let mut build = cargo(project);
+        if let (Some(compiler), Some(flags)) = (compiler, &self.c_flags) {
+            build.envs(compiler.environment(project, flags)?);
+        }
         build.args(["build", "--profile", "plugin", "--target", WASM_TARGET]);
         quiet(build.args(["--package", &self.package]))?;
         let file = format!("{}.wasm", self.package.replace('-', "_"));

@@ -16,8 +16,13 @@ use crate::stamp::Stamp;
 use crate::tools::{Tool, node_module, node_program, venv_program};
 
 /// What says which tools build a guest, and how.
-const TOOLS: [&str; 4] =
-    ["xtask/node", "xtask/src/guests", "xtask/src/guests.rs", "xtask/src/tools.rs"];
+const TOOLS: [&str; 5] = [
+    "xtask/node",
+    "xtask/src/compiler.rs",
+    "xtask/src/guests",
+    "xtask/src/guests.rs",
+    "xtask/src/tools.rs",
+];
 
 /// Adds the test guests: all, or those named.
 ///

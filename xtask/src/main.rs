@@ -3,6 +3,7 @@
 
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "a program for people (invariant 2)")]
 
+mod compiler;
 mod components;
 mod demo;
 mod guests;
@@ -57,6 +58,12 @@ enum Command {
     },
     /// Check the invariants that the compiler cannot hold
     Lint,
+    /// Run Test262 through the plugin `ecmascript` and natively
+    Test262 {
+        /// A checkout of the suite, and parts of it; `test/language` and `test/built-ins` where
+        /// none is named
+        arguments: Vec<String>,
+    },
     /// Measure: `cargo xtask bench call`
     Bench {
         /// Arguments of the benchmark
@@ -101,15 +108,31 @@ fn run(command: Command) -> Result<()> {
             println!("Invariants 1 and 2 hold.");
             Ok(())
         }
+        Command::Test262 { arguments } => {
+            let mut plan = Plan::new(&project)?;
+            components::add_plugins(&mut plan, &project, &["ecmascript".to_owned()])?;
+            plan.run()?;
+            program(&project, "test262", &arguments)
+        }
         Command::Bench { arguments } => {
             let mut plan = Plan::new(&project)?;
             guests::add(&mut plan, &project, &["bench".to_owned()])?;
+            if arguments.first().is_some_and(|kind| kind == "code") {
+                let code = ["ecmascript".to_owned(), "python".to_owned()];
+                components::add_plugins(&mut plan, &project, &code)?;
+                Tool::OtherSandboxes.add_to(&mut plan, &project)?;
+            }
             plan.run()?;
-            // Like the host, so that the engine is not compiled once more.
-            let mut build = process::cargo(&project);
-            process::loud(build.args(["build", "--workspace", "--bin", "ampoule-bench"]))?;
-            let mut bench = std::process::Command::new(project.program("ampoule-bench"));
-            process::loud(bench.args(arguments).current_dir(&project.root))
+            program(&project, "ampoule-bench", &arguments)
         }
     }
+}
+
+/// Builds a program of the workspace and runs it.
+fn program(project: &Project, name: &str, arguments: &[String]) -> Result<()> {
+    // Like the host, so that the engine is not compiled once more.
+    let mut build = process::cargo(project);
+    process::loud(build.args(["build", "--workspace", "--bin", name]))?;
+    let mut program = std::process::Command::new(project.program(name));
+    process::loud(program.args(arguments).current_dir(&project.root))
 }

@@ -38,6 +38,8 @@ pub(crate) enum Tool {
     Node,
     /// The packages of `xtask/node`: componentize-js, and aimock for the tests of connectors.
     NodePackages,
+    /// Other sandboxes, for the benchmark of code.
+    OtherSandboxes,
     /// The licence checker.
     CargoDeny,
 }
@@ -66,6 +68,10 @@ impl Tool {
             Tool::Zig => pip(plan, project, "C compiler", ZIG, &["python-zig"]),
             Tool::Node => node(plan, project),
             Tool::NodePackages => node_packages(plan, project),
+            Tool::OtherSandboxes => {
+                let what = "isolated-vm, Pyodide, quickjs-emscripten";
+                npm(plan, project, "Other sandboxes", what, "bench/others", "tools/others")
+            }
             Tool::CargoDeny => cargo_deny(plan, project),
         }
     }
@@ -231,21 +237,37 @@ fn replace_link(program: &Path, link: &Path) -> Result<()> {
 }
 
 fn node_packages(plan: &mut Plan, project: &Project) -> Result<()> {
+    let what = "componentize-js, aimock, the parser tests of Test262";
+    npm(plan, project, "Node packages", what, "xtask/node", "tools/node")
+}
+
+/// The packages that a folder pins, into a folder of their own.
+fn npm(
+    plan: &mut Plan,
+    project: &Project,
+    name: &str,
+    what: &str,
+    pins: &str,
+    folder: &str,
+) -> Result<()> {
     Tool::Node.add_to(plan, project)?;
-    let pins = project.at("xtask/node");
-    let outputs = [node_module(project, ".package-lock.json")];
-    let stamp = Stamp::new(project, "node-packages", NODE, std::slice::from_ref(&pins), &outputs)?;
-    let (folder, node) = (project.made("tools/node"), node_program(project));
+    let (pins, folder) = (project.at(pins), project.made(folder));
+    let outputs = [folder.join("node_modules/.package-lock.json")];
+    let key = name.to_lowercase().replace(' ', "-");
+    let stamp = Stamp::new(project, &key, NODE, std::slice::from_ref(&pins), &outputs)?;
+    let node = node_program(project);
     let python = venv_program(project, "python");
     plan.add(Step {
-        name: "Node packages".to_owned(),
-        how: "npm ci (componentize-js, aimock)".to_owned(),
+        name: name.to_owned(),
+        how: format!("npm ci ({what})"),
         stamp,
         talks: false,
         work: Box::new(move || {
             fs::create_dir_all(&folder)?;
-            for file in ["package.json", "package-lock.json", ".npmrc"] {
-                fs::copy(pins.join(file), folder.join(file)).with_context(|| file.to_owned())?;
+            for file in pins.read_dir().with_context(|| pins.display().to_string())? {
+                let file = file?;
+                fs::copy(file.path(), folder.join(file.file_name()))
+                    .with_context(|| file.path().display().to_string())?;
             }
             // The wheel's own `npm` is a dangling link, but its JavaScript is whole.
             let modules = if cfg!(windows) { "node_modules" } else { "lib/node_modules" };
@@ -255,7 +277,7 @@ fn node_packages(plan: &mut Plan, project: &Project) -> Result<()> {
             // No package here needs its install script, so none gets to run one.
             ci.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
             quiet(&mut ci).map(drop).context(
-                "the packages of xtask/node are needed from npm's registry or a mirror of it; \
+                "these packages are needed from npm's registry or a mirror of it; \
                  npm's settings (.npmrc) say where",
             )
         }),

@@ -57,6 +57,7 @@ impl AgentTool {
                 "required": ["answer", "end"],
             })),
             effects: Effects::default(),
+            sessions: false,
             examples: Vec::new(),
             digest: file.digest().to_owned(),
         });

@@ -79,6 +79,13 @@ impl ToolCall {
         self
     }
 
+    /// The session it belongs to, kept open afterwards.
+    #[must_use]
+    pub fn session(mut self, id: impl Into<String>) -> ToolCall {
+        self.context.session = Some(Session { id: id.into(), close: false });
+        self
+    }
+
     /// The blobs it may be passed and leaves behind.
     #[must_use]
     pub fn blobs(mut self, blobs: Blobs) -> ToolCall {
@@ -116,9 +123,21 @@ pub struct CallContext {
     /// The only tools it may reach through the `tools` capability, by id, beside the plugin's own
     /// grants. Absent: the grants alone decide.
     pub tools: Option<Arc<[String]>>,
+    /// The session it belongs to, where the plugin keeps its state between calls. Absent: the call
+    /// meets a fresh instance, which goes with it.
+    pub session: Option<Session>,
     /// What the host knows of the secrets that the run has used, to take them out of whatever
     /// leaves one of its calls. Absent: only the call and those it makes share it.
     pub state: Option<RunState>,
+}
+
+/// Calls that share an instance: those of one principal to one binding, under one id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Letters, digits, `-`, `_`, `.` and `:`, at most 128; chosen by the caller.
+    pub id: String,
+    /// Whether it ends with this call.
+    pub close: bool,
 }
 
 impl fmt::Debug for CallContext {

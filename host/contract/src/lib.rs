@@ -26,8 +26,8 @@ pub mod tool;
 pub use audit::{Audit, AuditError, AuditEvent, AuditKind, Redact};
 pub use blob::{Blob, Blobs};
 pub use call::{
-    Block, CallContext, CallEvent, Denial, End, EventSink, Outcome, Output, Problem, Signal,
-    ToolCall, ToolError,
+    Block, CallContext, CallEvent, Denial, End, EventSink, Outcome, Output, Problem, Session,
+    Signal, ToolCall, ToolError,
 };
 pub use limits::{Account, Breach, Limits, Meter, Unit, Usage};
 pub use model::{

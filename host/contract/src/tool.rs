@@ -29,11 +29,18 @@ pub struct ToolDefinition {
     pub output_schema: Option<Value>,
     /// What calling it may change.
     pub effects: Effects,
+    /// Whether calls may share an instance, as a [`Session`](crate::Session).
+    #[serde(skip_serializing_if = "is_false")]
+    pub sessions: bool,
     /// Calls and what they answer.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub examples: Vec<Example>,
     /// Digest of the plugin's file, `sha256:…`.
     pub digest: String,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl ToolDefinition {

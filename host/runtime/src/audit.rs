@@ -170,7 +170,8 @@ fn grants(host: &Host, binding: &Binding) -> Result<String, AuditError> {
 
 /// A refusal inside a call, as it happens.
 pub(crate) fn denied(call: &Running, denial: &Denial) {
-    let auditor = call.host.auditor();
+    let host = call.host();
+    let auditor = host.auditor();
     if auditor.audit.is_some() {
         auditor.note(AuditEvent {
             call: Some(call.id.clone()),

@@ -13,7 +13,7 @@ use ampoule_contract::{
 };
 use serde_json::Value;
 use tokio::sync::mpsc;
-use wasmtime::component::ResourceTable;
+use wasmtime::component::{Instance, ResourceTable};
 use wasmtime::{Store, Trap};
 
 use crate::admit::Permit;
@@ -32,6 +32,7 @@ use crate::reflect::{Answer, Budget};
 use crate::registry::{Binding, BoundTool, EntryPoint};
 use crate::replay::Tape;
 use crate::scan::RunSecrets;
+use crate::sessions::{Kept, Lease};
 use crate::state::{CallState, Deadline, Denials, Ending, Running, lock};
 use crate::workspace::Overlay;
 
@@ -114,6 +115,13 @@ async fn perform(host: Host, id: String, tool: Arc<BoundTool>, request: Request)
         Err(end) => return before(end, receipt, &request),
     };
     let queued = Instant::now();
+    let mut lease = match lease(&host, &tool, &request).await {
+        Ok(lease) => lease,
+        Err(end) => {
+            receipt.queued = queued.elapsed();
+            return before(end, receipt, &request);
+        }
+    };
     let admitted = host.admit(&tool.binding, request.depth, &request.context).await;
     receipt.queued = queued.elapsed();
     let (permit, code) = match admitted {
@@ -128,8 +136,10 @@ async fn perform(host: Host, id: String, tool: Arc<BoundTool>, request: Request)
         None => grants.clone(),
     };
     let tool_id = tool.definition.id.clone();
+    let kept = lease.as_mut().and_then(Lease::take);
     let live = Live::start(
         host,
+        kept,
         tool.binding.clone(),
         grants,
         id,
@@ -154,10 +164,16 @@ async fn perform(host: Host, id: String, tool: Arc<BoundTool>, request: Request)
         tape.begin(live.fuel);
         live.call.tape.get_or_init(|| tape);
     }
-    let entered =
-        live.run(async |store: &mut Store<CallState>| enter(store, &code, &tool, &arguments).await);
+    let mut instance = live.instance;
+    let entered = live.run(async |store: &mut Store<CallState>| {
+        enter(store, &mut instance, &code, &tool, &arguments).await
+    });
     let entered = entered.await;
-    live.settle().await;
+    match &lease {
+        // What the guest has begun must have come to its end by itself: see `Live::keep`.
+        Some(_) if entered.is_ok() => {}
+        _ => live.settle().await,
+    }
     if let Some(tape) = live.call.tape.get() {
         tape.settle(&live.call, |id| entered.as_ref().is_ok_and(|raw| raw.names(id)));
     }
@@ -165,12 +181,16 @@ async fn perform(host: Host, id: String, tool: Arc<BoundTool>, request: Request)
         Ok(raw) => live.finish(&tool, raw).await,
         Err(end) => end,
     };
+    if let Some(lease) = &mut lease {
+        live.keep(lease, instance, &mut end).await;
+    }
     clean(&live.call, &mut end);
     let blobs = live.keep_blobs(&end);
     let call = live.call.clone();
     // The instance goes first, then its place in the queue: the next call finds a clean slot.
     let wall = live.started.elapsed();
     drop(live);
+    drop(lease);
     receipt.wall = wall;
     let outcome = outcome(end, receipt, &call);
     if let Some(tape) = call.tape.get() {
@@ -199,6 +219,19 @@ fn outcome(end: End, mut receipt: Receipt, call: &Running) -> Outcome {
         "call ended"
     );
     Outcome { end, receipt }
+}
+
+/// The session that a call belongs to, if it belongs to one.
+async fn lease(host: &Host, tool: &BoundTool, request: &Request) -> Result<Option<Lease>, End> {
+    let Some(session) = &request.context.session else { return Ok(None) };
+    if request.tape.is_some() {
+        let message =
+            "a call of a session cannot be recorded: what it does depends on those before";
+        return Err(End::Denied(Denial { gate: "session", message: message.into(), allow: None }));
+    }
+    let code = host.code(&tool.binding).await?;
+    let sessions = host.held_sessions();
+    sessions.lease(session, &tool.binding, &request.context, code.places).await.map(Some)
 }
 
 /// Bounds, parses and validates the arguments; looks whether the plugin can be used at all.
@@ -237,16 +270,21 @@ impl Passed {
 struct Live {
     // The order of the fields is the order in which they go: the instance first.
     store: Store<CallState>,
+    /// The instance that a session has kept.
+    instance: Option<Instance>,
     call: Arc<Running>,
     fuel: u64,
     started: Instant,
     _permit: Permit,
+    /// The call itself does not keep its host alive.
+    _host: Host,
 }
 
 impl Live {
     #[allow(clippy::too_many_arguments, reason = "the parts of one call, made in two places")]
     fn start(
         host: Host,
+        kept: Option<Kept>,
         binding: Arc<Binding>,
         grants: Arc<Grants>,
         id: String,
@@ -281,6 +319,12 @@ impl Live {
             },
             (None, None) => None,
         };
+        // What a kept instance has already counts for this call too.
+        let limiter = match &kept {
+            Some(kept) => kept.store.data().limiter.pass_on(account.clone()),
+            None => Ok(Limiter::new(account.clone())),
+        };
+        let limiter = limiter.map_err(|breach| refuse(End::Limit(breach), &account))?;
         let wanted = limits.get(Meter::Fuel);
         let fuel = account.reserve_above(Meter::Fuel, wanted);
         if fuel == 0 && wanted > 0 {
@@ -314,17 +358,27 @@ impl Live {
             breach: Ending::default(),
             secrets,
             tape: OnceLock::new(),
-            host,
+            host: host.weak(),
         });
         // How deep connectors and tools that are no plugins stand when they call on.
         call.account.peak(Meter::ToolDepth, depth);
         let handles = usize::try_from(limits.get(Meter::Handles)).unwrap_or(usize::MAX);
-        let mut table = ResourceTable::new();
-        table.set_max_capacity(handles);
-        let state =
-            CallState { call: call.clone(), limiter: Limiter::new(account), table, wasi: None };
-        let mut store = Store::new(&engine, state);
-        store.limiter(|state| &mut state.limiter);
+        let (mut store, instance) = match kept {
+            Some(Kept { mut store, instance, .. }) => {
+                let state = store.data_mut();
+                state.enter(call.clone(), limiter);
+                state.table.set_max_capacity(handles);
+                (store, Some(instance))
+            }
+            None => {
+                let mut table = ResourceTable::new();
+                table.set_max_capacity(handles);
+                let state = CallState { call: call.clone(), limiter, table, wasi: None };
+                let mut store = Store::new(&engine, state);
+                store.limiter(|state| &mut state.limiter);
+                (store, None)
+            }
+        };
         store.set_max_component_handles(handles);
         let bytes = limits.get(Meter::HostCallBytes);
         store.set_hostcall_fuel(usize::try_from(bytes).unwrap_or(usize::MAX));
@@ -332,7 +386,7 @@ impl Live {
         let counted = store.set_fuel(fuel);
         let counted =
             counted.and_then(|()| store.fuel_async_yield_interval(Some(FUEL_YIELD_INTERVAL)));
-        let live = Live { store, call, fuel, started, _permit: permit };
+        let live = Live { store, instance, call, fuel, started, _permit: permit, _host: host };
         match counted {
             Ok(()) => Ok(live),
             Err(error) => {
@@ -370,6 +424,48 @@ impl Live {
     async fn settle(&mut self) {
         drop(std::mem::take(&mut self.store.data_mut().table));
         drop(self.call.underway.clone().write_owned().await);
+    }
+
+    /// Leaves the instance with its session, where the call has ended so that it is of use, and says
+    /// so in the answer.
+    async fn keep(&mut self, lease: &mut Lease, instance: Option<Instance>, end: &mut End) {
+        let well = matches!(end, End::Value(_) | End::Failed(_) | End::BadOutput(_));
+        let instance = match instance {
+            Some(instance) if well && self.call.breach.now().is_none() => instance,
+            _ => return lease.lose(end.word()),
+        };
+        let idle = self.call.nothing();
+        let engine = self.store.engine().clone();
+        let left = self.store.get_fuel().unwrap_or(0);
+        // In its place one that holds nothing but the fuel that is left: see `drop`.
+        let limiter = Limiter::new(idle.account.clone());
+        let state =
+            CallState { call: self.call.clone(), limiter, table: ResourceTable::new(), wasi: None };
+        let mut empty = Store::new(&engine, state);
+        if empty.set_fuel(left).is_err() {
+            return lease.lose("fault");
+        }
+        let mut store = std::mem::replace(&mut self.store, empty);
+        let limiter = match store.data().limiter.pass_on(idle.account.clone()) {
+            Ok(limiter) => limiter,
+            Err(_) => return lease.lose("fault"),
+        };
+        store.data_mut().enter(idle, limiter);
+        // Whatever else holds on to the call is work that the guest has left under way. Those that
+        // may are this, the empty store, and what takes the blobs that nobody names.
+        if Arc::strong_count(&self.call) > 3 {
+            drop(store);
+            drop(self.call.underway.clone().write_owned().await);
+            lease.lose("a value, but left work under way");
+        } else {
+            lease.keep(store, instance);
+        }
+        if let End::Value(output) = end {
+            let meta = output.meta.get_or_insert_with(|| Value::Object(serde_json::Map::new()));
+            if let Value::Object(meta) = meta {
+                meta.insert("session".into(), lease.say());
+            }
+        }
     }
 
     fn late(&self) -> End {
@@ -569,14 +665,18 @@ impl Raw {
     }
 }
 
-/// Makes the instance and calls the tool in it.
+/// Makes the instance, where no session has kept one, and calls the tool in it.
 async fn enter(
     store: &mut Store<CallState>,
+    kept: &mut Option<Instance>,
     code: &Code,
     tool: &BoundTool,
     arguments: &Value,
 ) -> wasmtime::Result<Raw> {
-    let instance = code.pre.instantiate_async(&mut *store).await?;
+    let instance = match *kept {
+        Some(instance) => instance,
+        None => *kept.insert(code.pre.instantiate_async(&mut *store).await?),
+    };
     let name = &tool.definition.name;
     let absent = || crate::host::fault("the plugin lost an export it had");
     match &tool.entry {
@@ -721,8 +821,9 @@ async fn enter_connector(
     // A model answers; it has no business with the run's files.
     let context = CallContext { workspace: None, ..context };
     let grants = binding.grants_for(context.principal.as_deref()).clone();
-    let live =
-        Live::start(host, binding, grants, id, tool, context, account, depth, None, passed, permit);
+    let live = Live::start(
+        host, None, binding, grants, id, tool, context, account, depth, None, passed, permit,
+    );
     live.map(|live| (live, code)).map_err(|start| start.0)
 }
 

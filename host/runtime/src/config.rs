@@ -18,6 +18,7 @@ use crate::lock::Lock;
 use crate::manifest::{FileAccess, LimitValue, is_plugin_name, limits_over};
 use crate::principals::PrincipalConfig;
 use crate::rate::Rate;
+pub use crate::sessions::SessionConfig;
 
 /// The operator's file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -33,6 +34,8 @@ pub struct Config {
     pub run: BTreeMap<String, LimitValue>,
     /// How many calls may run and wait at once.
     pub concurrency: ConcurrencyConfig,
+    /// How many instances are kept between calls.
+    pub sessions: SessionConfig,
     /// The event log. Default: there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub journal: Option<JournalConfig>,
@@ -190,6 +193,7 @@ impl Config {
     fn check(&self) -> Result<(), String> {
         self.caps()?;
         self.run_limits()?;
+        self.sessions.check()?;
         if self.journal.as_ref().is_some_and(|journal| journal.path.as_os_str().is_empty()) {
             return Err("[journal]: `path` is empty".into());
         }

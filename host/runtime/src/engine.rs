@@ -14,6 +14,9 @@ use crate::error::HostError;
 /// Calls that can hold an instance at once where a pool is used.
 pub(crate) const POOL_INSTANCES: u32 = 1000;
 
+/// Places for instances that sessions keep between calls, beside those.
+pub(crate) const SESSION_PLACES: u32 = 256;
+
 /// What one component may consist of at most.
 const MAX_CORE_INSTANCES: u32 = 64;
 const MAX_MEMORIES: u32 = 16;
@@ -35,7 +38,7 @@ pub(crate) fn places(component: &Component) -> u32 {
 }
 
 /// Native stack a guest may use. Deep recursion beyond it ends the call with `limit(stack)`.
-pub(crate) const GUEST_STACK_BYTES: usize = 1 << 20;
+pub(crate) const GUEST_STACK_BYTES: usize = 8 << 20;
 
 /// Stack of a call's fibre: the guest's and, above it, what host functions need.
 const FIBRE_STACK_BYTES: usize = GUEST_STACK_BYTES + (1 << 20);
@@ -103,13 +106,14 @@ fn config() -> Config {
 
 fn pool() -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(POOL_INSTANCES)
+    let places = POOL_INSTANCES + SESSION_PLACES;
+    pool.total_component_instances(places)
         // Only counted, nothing is kept for them: never what a call waits for. A component of
         // CPython has 14 core instances, most have 1 to 4.
-        .total_core_instances(POOL_INSTANCES * MAX_CORE_INSTANCES)
-        .total_memories(POOL_INSTANCES * MEMORIES_PER_PLACE)
-        .total_tables(POOL_INSTANCES * TABLES_PER_PLACE)
-        .total_stacks(POOL_INSTANCES)
+        .total_core_instances(places * MAX_CORE_INSTANCES)
+        .total_memories(places * MEMORIES_PER_PLACE)
+        .total_tables(places * TABLES_PER_PLACE)
+        .total_stacks(places)
         .max_core_instances_per_component(MAX_CORE_INSTANCES)
         .max_memories_per_component(MAX_MEMORIES)
         .max_tables_per_component(MAX_TABLES)

@@ -76,6 +76,7 @@ impl FunctionTool {
             output_schema: Some(schemars::schema_for!(R).to_value()),
             input_schema: input_schema.clone(),
             effects: Effects::default(),
+            sessions: false,
             examples: Vec::new(),
             digest: String::new(),
             id,

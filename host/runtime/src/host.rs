@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use ampoule_contract::{
     Account, Audit, CallContext, End, Limits, Meter, Model, Outcome, Receipt, Redact, ToolCall,
@@ -28,6 +28,7 @@ use crate::plugin::{Code, Compiler};
 use crate::reach::Reach;
 use crate::registry::{Binding, BoundTool, Registry};
 use crate::secrets::{ConfiguredSecrets, Secrets};
+use crate::sessions::Sessions;
 use crate::worker::{CompileLimits, Worker};
 
 /// A host of plugins. `Clone + Send + Sync`; a clone is the same host.
@@ -44,6 +45,7 @@ struct Inner {
     ask: Arc<dyn Ask>,
     egress: Egress,
     admission: Arc<Admission>,
+    sessions: Arc<Sessions>,
     auditor: Auditor,
     seed: String,
     calls: AtomicU64,
@@ -209,6 +211,7 @@ impl HostBuilder {
         let cache = cache.transpose()?;
         let compiler = Arc::new(Compiler { engine, linker, cache, worker });
         let admission = Admission::new(&self.config.concurrency);
+        let sessions = Sessions::new(&self.config.sessions);
         let loaded = Loaded::new(self.config, &compiler).await?;
         Ok(Host(Arc::new(Inner {
             compiler,
@@ -219,6 +222,7 @@ impl HostBuilder {
             ask: self.ask.unwrap_or_else(|| Arc::new(AskNobody)),
             egress: self.egress.unwrap_or_default(),
             admission,
+            sessions,
             auditor: self.auditor,
             seed: crate::digest::secret_id()[..8].to_owned(),
             calls: AtomicU64::new(0),
@@ -244,7 +248,26 @@ impl Callee {
     }
 }
 
+/// A host that is not kept alive.
+#[derive(Clone, Default)]
+pub(crate) struct WeakHost(Weak<Inner>);
+
+impl WeakHost {
+    /// The host.
+    ///
+    /// # Panics
+    /// It is gone: asked outside a call.
+    pub(crate) fn get(&self) -> Host {
+        Host(self.0.upgrade().expect("a host lives as long as its calls"))
+    }
+}
+
 impl Host {
+    /// Itself, not kept alive.
+    pub(crate) fn weak(&self) -> WeakHost {
+        WeakHost(Arc::downgrade(&self.0))
+    }
+
     /// Begins a host.
     pub fn builder() -> HostBuilder {
         HostBuilder::default()
@@ -401,6 +424,7 @@ impl Host {
     pub async fn reload(&self, config: Config) -> Result<(), HostError> {
         let loaded = Loaded::new(config, &self.0.compiler).await?;
         self.0.admission.configure(&loaded.config.concurrency);
+        self.0.sessions.configure(&loaded.config.sessions);
         *self.0.loaded.write().unwrap_or_else(PoisonError::into_inner) = loaded;
         Ok(())
     }
@@ -457,6 +481,21 @@ impl Host {
         self.0.loaded.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Closes a session: the instance it keeps goes now, or with the call that uses it. Whether
+    /// there was one.
+    pub fn close_session(&self, principal: Option<&str>, binding: &str, id: &str) -> bool {
+        self.0.sessions.close(principal, binding, id)
+    }
+
+    /// How many sessions are kept now.
+    pub fn sessions(&self) -> usize {
+        self.0.sessions.count()
+    }
+
+    pub(crate) fn held_sessions(&self) -> &Arc<Sessions> {
+        &self.0.sessions
+    }
+
     pub(crate) fn compiler(&self) -> &Arc<Compiler> {
         &self.0.compiler
     }
@@ -483,6 +522,15 @@ impl Host {
     /// An id for a call: unlike any other of this process, and in all likelihood of any.
     pub(crate) fn next_id(&self) -> String {
         format!("{}-{}", self.0.seed, self.0.calls.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A plugin's code.
+    ///
+    /// # Errors
+    /// `fault` where it is refused.
+    pub(crate) async fn code(&self, binding: &Binding) -> Result<Arc<Code>, End> {
+        let code = binding.plugin.code(&self.0.compiler).await;
+        code.cloned().map_err(|error| End::Fault(error.to_string()))
     }
 
     /// Waits for leave to run, and meanwhile for the plugin's code: see [`crate::admit`].

@@ -67,6 +67,7 @@ mod model;
 mod observe;
 pub mod package;
 mod plugin;
+mod preinit;
 pub mod principals;
 #[cfg(test)]
 mod properties;
@@ -78,6 +79,7 @@ mod replay;
 mod scan;
 mod schema;
 mod secrets;
+mod sessions;
 mod state;
 mod worker;
 mod workspace;

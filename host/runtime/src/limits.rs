@@ -40,6 +40,26 @@ impl Limiter {
         Limiter { account, memory: 0, elements: 0 }
     }
 
+    /// Bytes of all memories now.
+    pub(crate) fn memory(&self) -> u64 {
+        self.memory
+    }
+
+    /// Goes on with what an instance has already, for a call with another account.
+    ///
+    /// # Errors
+    /// It is more than this call may have.
+    pub(crate) fn pass_on(&self, account: Arc<Account>) -> Result<Limiter, Breach> {
+        for (meter, has) in [(Meter::Memory, self.memory), (Meter::TableElements, self.elements)] {
+            let limit = account.limits().get(meter);
+            if has > limit {
+                return Err(Breach { meter, limit, above: false });
+            }
+            account.peak(meter, has);
+        }
+        Ok(Limiter { account, memory: self.memory, elements: self.elements })
+    }
+
     fn grow(
         &self,
         meter: Meter,

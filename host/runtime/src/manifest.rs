@@ -47,6 +47,9 @@ pub struct Manifest {
     /// The limits it needs, where they differ from the host's defaults.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub limits: BTreeMap<String, LimitValue>,
+    /// Whether an instance may be kept between the calls of a session: it keeps what it was told.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub sessions: bool,
     /// JSON Schema of a binding's settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings_schema: Option<Value>,
@@ -401,6 +404,8 @@ pub struct PluginFile {
     pub capabilities: Requests,
     /// The limits it needs.
     pub limits: BTreeMap<String, LimitValue>,
+    /// Whether an instance may be kept between the calls of a session.
+    pub sessions: bool,
     /// JSON Schema of a binding's settings, where the code's types do not give one.
     pub settings_schema: Option<Value>,
     /// What to add to the tools the code describes, or whole tools where it describes none.

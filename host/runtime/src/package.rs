@@ -15,6 +15,7 @@ use crate::bindings::exports::ampoule::plugin::describe;
 use crate::engine::FUEL_YIELD_INTERVAL;
 use crate::error::HostError;
 use crate::manifest::{Manifest, PluginFile, ToolManifest};
+use crate::preinit;
 
 /// A plugin's file in the making.
 #[derive(Debug)]
@@ -48,8 +49,9 @@ struct Description {
 /// Writes the manifest into the component `wasm` from what it says of itself and from
 /// `plugin.toml`, `examples.json` and `Cargo.toml` in `folder`, each where it is there.
 ///
-/// The component's hidden `describe` is run for this, with no import live and under limits. Must
-/// be called within a Tokio runtime.
+/// A component that exports `wizer-initialize` is pre-initialised: the function is run, and the
+/// file holds the memory it leaves. Then the component's hidden `describe` is run; both with no
+/// import live and under limits. Must be called within a Tokio runtime.
 ///
 /// # Errors
 /// A file is malformed, the component is not one, or the two do not fit together: an import that
@@ -58,6 +60,14 @@ struct Description {
 pub async fn pack(wasm: &[u8], folder: &Path) -> Result<Package, HostError> {
     let refused = |message: String| HostError::plugin(folder, message);
     let binary = Binary::read(wasm).map_err(refused)?;
+    let started;
+    let wasm = match preinit::is_wanted(&binary) {
+        true => {
+            started = start(wasm).await.map_err(refused)?;
+            started.as_slice()
+        }
+        false => wasm,
+    };
     let description = match binary.exports("ampoule:plugin/describe") {
         true => describe(wasm, DESCRIBE_TIME).await.map_err(refused)?,
         false => Description::default(),
@@ -78,13 +88,18 @@ pub async fn pack(wasm: &[u8], folder: &Path) -> Result<Package, HostError> {
     Ok(Package { unused: unused(&manifest, &binary), wasm, manifest })
 }
 
+/// Pre-initialises a component.
+async fn start(wasm: &[u8]) -> Result<Vec<u8>, String> {
+    let engine = crate::engine::compiling().map_err(|error| error.to_string())?;
+    let started = preinit::run(&engine, wasm, no_imports).await;
+    started.map_err(|error| format!("it cannot be pre-initialised: {error:#}"))
+}
+
 async fn describe(wasm: &[u8], time: Duration) -> Result<Description, String> {
     let failed = |error: wasmtime::Error| format!("its `describe` failed: {error:#}");
-    let (engine, _) = crate::engine::engine().map_err(|error| error.to_string())?;
+    let engine = crate::engine::compiling().map_err(|error| error.to_string())?;
     let component = Component::from_binary(&engine, wasm).map_err(failed)?;
-    let mut linker = Linker::<StoreLimits>::new(&engine);
-    linker.define_unknown_imports_as_traps(&component).map_err(failed)?;
-    stand_still(&mut linker, &component).map_err(failed)?;
+    let linker = no_imports(&component).map_err(failed)?;
     let pre = linker.instantiate_pre(&component).map_err(failed)?;
     let text = match tokio::time::timeout(time, ask(&pre)).await {
         Ok(text) => text.map_err(failed)?,
@@ -106,9 +121,11 @@ async fn ask(pre: &InstancePre<StoreLimits>) -> wasmtime::Result<String> {
     guest.call_describe(&mut store).await
 }
 
-/// Clocks that stand still and randomness that is zero: hash maps of some guests ask for a seed
-/// even to describe themselves.
-fn stand_still(linker: &mut Linker<StoreLimits>, component: &Component) -> wasmtime::Result<()> {
+/// Imports that trap, but for clocks that stand still and randomness that is zero: hash maps of
+/// some guests ask for a seed even to describe themselves.
+fn no_imports(component: &Component) -> wasmtime::Result<Linker<StoreLimits>> {
+    let mut linker = Linker::new(component.engine());
+    linker.define_unknown_imports_as_traps(component)?;
     linker.allow_shadowing(true);
     let names: Vec<String> = {
         let ty = component.component_type();
@@ -135,7 +152,7 @@ fn stand_still(linker: &mut Linker<StoreLimits>, component: &Component) -> wasmt
             Ok(())
         })?;
     }
-    Ok(())
+    Ok(linker)
 }
 
 /// What `Cargo.toml` says, of which only this is read.
@@ -215,6 +232,7 @@ fn merge(description: Description, folder: &Path) -> Result<Manifest, HostError>
         license: file.license.or(text(cargo.license, folder, "license")),
         capabilities: file.capabilities,
         limits: file.limits,
+        sessions: file.sessions,
         settings_schema: file.settings_schema.or(description.settings_schema),
         tools,
         services,

@@ -6,14 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use ampoule_contract::{
-    Account, Blobs, Breach, CallContext, CallEvent, Denial, Meter, Receipt, Signal, ToolError,
+    Account, Blobs, Breach, CallContext, CallEvent, Denial, Limits, Meter, Receipt, Signal,
+    ToolError,
 };
 use tokio::sync::{Notify, RwLock};
 use wasmtime::component::ResourceTable;
 
 use crate::bindings::ampoule::plugin::types;
 use crate::grants::Grants;
-use crate::host::Host;
+use crate::host::{Host, WeakHost};
 use crate::imports::wasi::Wasi;
 use crate::limits::Limiter;
 use crate::registry::Binding;
@@ -32,7 +33,8 @@ pub(crate) struct CallState {
 
 /// A call while it runs, shared with the work it has started.
 pub(crate) struct Running {
-    pub host: Host,
+    /// Not the host itself: an instance that a session keeps would keep its host alive.
+    pub host: WeakHost,
     /// Id of the call.
     pub id: String,
     /// Id of the tool.
@@ -91,7 +93,51 @@ pub(crate) struct Denials {
 /// How many refusals a receipt lists.
 const LISTED_DENIALS: usize = 32;
 
+impl CallState {
+    /// Puts another call in the place of the one that has ended.
+    pub(crate) fn enter(&mut self, call: Arc<Running>, limiter: Limiter) {
+        self.limiter = limiter;
+        if let Some(wasi) = &mut self.wasi {
+            wasi.enter(&call);
+        }
+        self.call = call;
+    }
+}
+
 impl Running {
+    /// The host, which lives as long as the call does.
+    pub(crate) fn host(&self) -> Host {
+        self.host.get()
+    }
+
+    /// What stands in the place of a call while a session keeps the instance: it may do nothing.
+    pub(crate) fn nothing(&self) -> Arc<Running> {
+        Arc::new(Running {
+            host: WeakHost::default(),
+            id: String::new(),
+            tool: String::new(),
+            binding: self.binding.clone(),
+            grants: self.grants.clone(),
+            context: CallContext::default(),
+            account: Account::root(Limits::UNLIMITED),
+            depth: 0,
+            deadline: Deadline::new(Instant::now()),
+            workspace: None,
+            blobs: Blobs::default(),
+            passed: Mutex::default(),
+            made: Mutex::default(),
+            underway: Arc::default(),
+            caller: None,
+            children: Mutex::default(),
+            denials: Mutex::default(),
+            refund: AtomicU64::new(0),
+            loans: AtomicU64::new(0),
+            breach: Ending::default(),
+            secrets: Arc::default(),
+            tape: OnceLock::new(),
+        })
+    }
+
     /// Notes a refusal for the receipt, and gives it as the guest sees it.
     pub(crate) fn deny(&self, denial: Denial) -> types::Error {
         ToolError::from(self.note(denial)).into()

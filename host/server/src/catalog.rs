@@ -8,7 +8,7 @@ use rmcp::model::{ErrorData, JsonObject, ListToolsResult, ProtocolVersion, Tool,
 use serde_json::Value;
 
 use crate::error::ServeError;
-use crate::structured;
+use crate::{session, structured};
 
 /// Tools a page. Not fewer, because some clients ask for the first page only.
 const PAGE: usize = 250;
@@ -97,7 +97,10 @@ fn describe(name: &str, tool: &ToolDefinition, version: &ProtocolVersion) -> Too
         .destructive(effects.destructive && !effects.read_only)
         .idempotent(effects.idempotent)
         .open_world(effects.open_world);
-    let input = input_schema(&tool.input_schema);
+    let mut input = input_schema(&tool.input_schema);
+    if tool.sessions {
+        session::add_to(&mut input);
+    }
     let mut described =
         Tool::new(name.to_owned(), tool.description.clone(), input).with_annotations(hints);
     described.title = tool.title.clone();

@@ -60,6 +60,7 @@ mod events;
 mod options;
 mod outcome;
 mod server;
+mod session;
 mod structured;
 mod transport;
 

@@ -5,7 +5,7 @@ use rmcp::model::{CallToolResult, ContentBlock, JsonObject, ProtocolVersion};
 use serde_json::{Map, Value, json};
 
 use crate::content::content;
-use crate::structured;
+use crate::{session, structured};
 
 /// The most bytes of an error's data that are shown in its text.
 const SHOWN_DATA: usize = 4096;
@@ -29,6 +29,7 @@ pub(crate) fn result(
             shown.extend(value.as_ref().map(|value| ContentBlock::text(mirror(value))));
             shown.extend(own.into_iter().filter_map(|block| blocks.shown(block)));
             shown.extend(continued(truncated, next.as_deref()).map(ContentBlock::text));
+            shown.extend(own_meta.as_ref().and_then(session::lost).map(ContentBlock::text));
             if truncated {
                 meta.insert("ampoule/truncated".into(), true.into());
             }

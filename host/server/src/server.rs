@@ -20,7 +20,7 @@ use crate::catalog::Catalog;
 use crate::error::ServeError;
 use crate::events::{Events, SetLevel, Wanted};
 use crate::options::ServeOptions;
-use crate::outcome;
+use crate::{outcome, session};
 
 /// How long calls may go on when the client has gone: requests that were piped in are answered,
 /// and the server is over before a client that waits for that (two seconds, usually) kills it.
@@ -105,16 +105,19 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let tool = self.catalog.find(&request.name)?;
+        let mut arguments = request.arguments.unwrap_or_default();
+        let session = if tool.sessions { session::take(&mut arguments)? } else { None };
         let (sink, mut events) = Events::new(&tool.id, self.wanted(&context));
         let call = ToolCall {
             tool: tool.id.clone(),
-            arguments: Value::Object(request.arguments.unwrap_or_default()).to_string(),
+            arguments: Value::Object(arguments).to_string(),
             context: CallContext {
                 principal: self.options.principal.clone(),
                 workspace: self.options.workspace.clone(),
                 budget: self.options.budget.clone(),
                 cancel: context.ct.clone(),
                 events: Some(sink),
+                session,
                 ..CallContext::default()
             },
         };

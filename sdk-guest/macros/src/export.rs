@@ -6,7 +6,7 @@ use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::{Error, Ident, Path, Result, Token, Type};
 
-/// `tool, tool; components: a, b; catalog: Type; llm: Type; settings: Type`.
+/// `tool, tool; components: a, b; catalog: Type; llm: Type; settings: Type; initialise: function`.
 #[derive(Default)]
 pub(crate) struct Exports {
     tools: Vec<Path>,
@@ -14,6 +14,7 @@ pub(crate) struct Exports {
     catalog: Option<Type>,
     llm: Option<Type>,
     settings: Option<Type>,
+    initialise: Option<Path>,
 }
 
 impl Parse for Exports {
@@ -28,10 +29,11 @@ impl Parse for Exports {
                     "catalog" => exports.catalog = Some(input.parse()?),
                     "llm" => exports.llm = Some(input.parse()?),
                     "settings" => exports.settings = Some(input.parse()?),
+                    "initialise" => exports.initialise = Some(input.parse()?),
                     _ => {
                         return Err(Error::new(
                             key.span(),
-                            "expected `components`, `catalog`, `llm` or `settings`",
+                            "expected `components`, `catalog`, `llm`, `settings` or `initialise`",
                         ));
                     }
                 }
@@ -64,7 +66,7 @@ fn paths(input: ParseStream<'_>) -> Result<Vec<Path>> {
 }
 
 pub(crate) fn expand(exports: Exports) -> TokenStream {
-    let Exports { tools, components, catalog, llm, settings } = exports;
+    let Exports { tools, components, catalog, llm, settings, initialise } = exports;
     let services = llm.as_ref().map(|_| "llm").into_iter();
     let settings = settings.map(|settings| {
         quote! {
@@ -85,7 +87,18 @@ pub(crate) fn expand(exports: Exports) -> TokenStream {
             }
         }
     });
+    let preinitialised = initialise.as_ref().map(|initialise| {
+        quote! {
+            #[cfg(target_arch = "wasm32")]
+            impl ::ampoule_sdk::bindings::preinitialised::Guest for Plugin {
+                fn wizer_initialize() {
+                    #initialise()
+                }
+            }
+        }
+    });
     let worlds = [
+        (initialise.is_some(), "preinitialised", "export_preinitialised", quote!(Plugin)),
         (true, "describe", "export_describe", quote!(Plugin)),
         (!tools.is_empty() || catalog.is_some(), "tool", "export_tool", quote!(Plugin)),
         (!components.is_empty(), "component", "export_component", quote!(Plugin)),
@@ -118,6 +131,8 @@ pub(crate) fn expand(exports: Exports) -> TokenStream {
             #settings
             #call_catalog
         }
+
+        #preinitialised
 
         #(#[cfg(target_arch = "wasm32")] #worlds)*
     }

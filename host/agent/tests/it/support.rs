@@ -59,6 +59,7 @@ impl Bench {
             input_schema: json!({"type": "object"}),
             output_schema: None,
             effects: Effects::default(),
+            sessions: false,
             examples: Vec::new(),
             digest: digest.into(),
         };

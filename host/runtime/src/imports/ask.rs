@@ -37,7 +37,8 @@ impl ask::HostWithStore<CallState> for HasSelf<CallState> {
         });
         let schema = question.schema.clone().map(Schema::new);
         let text = question.text.clone();
-        let asked = call.host.ask().ask(question, &call.context);
+        let host_of_call = call.host();
+        let asked = host_of_call.ask().ask(question, &call.context);
         match call.off_the_clock(asked).await {
             Answer::Given(value) => {
                 if let Some(Err(problem)) = schema.map(|schema| schema.validate(&value)) {

@@ -26,6 +26,7 @@ impl context::HostWithStore<CallState> for HasSelf<CallState> {
             "run" => call.context.run.clone(),
             "binding" => Some(call.binding.name.clone()),
             "principal" => call.context.principal.clone(),
+            "session" => call.context.session.as_ref().map(|session| session.id.clone()),
             "locale" => call.context.locale.clone(),
             "deadline" => {
                 let at = SystemTime::now() + call.deadline.left();

@@ -276,7 +276,7 @@ async fn send(call: Arc<Running>, request: http::Request) -> Result<EgressRespon
         limits,
         charge: call.account.clone(),
     };
-    call.host.egress().send(policy, request).await
+    call.host().egress().send(policy, request).await
 }
 
 /// An answer, or why there is none, as the guest sees it.

@@ -345,7 +345,7 @@ async fn next(
 /// The model the operator has bound for a call.
 fn bound(call: &Arc<Running>) -> Result<Arc<dyn Model>, ToolError> {
     let name = call.grants.service("llm").map_err(ToolError::from)?;
-    call.host.model(name).ok_or_else(|| {
+    call.host().model(name).ok_or_else(|| {
         let message = format!("the service llm is bound to `{name}`, which is no model connector");
         ToolError::new("unavailable", message)
     })

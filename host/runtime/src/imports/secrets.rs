@@ -78,7 +78,7 @@ async fn used(call: &Running, name: &str) -> Result<SecretValue, ToolError> {
 /// The value of a secret granted to a call, for the host's own use.
 pub(crate) async fn value(call: &Running, name: &str) -> Result<SecretValue, ToolError> {
     let granted = call.grants.secret(name).map_err(ToolError::from)?;
-    match call.host.secrets().get(&granted.source).await {
+    match call.host().secrets().get(&granted.source).await {
         Ok(Some(value)) => Ok(value),
         Ok(None) => {
             let message = format!(

@@ -32,7 +32,7 @@ impl tools::HostWithStore<CallState> for HasSelf<CallState> {
     fn list(mut host: Host<'_>) -> wasmtime::Result<Result<Vec<Definition>, Error>> {
         granted!(host, price::WORK, Grants::tools);
         let call = host.get().call.clone();
-        let definitions = call.host.definitions();
+        let definitions = call.host().definitions();
         let allowed = definitions.iter().filter(|tool| allowed(&call, &tool.id).is_ok());
         let list: Vec<_> = allowed
             .map(|tool| Definition {
@@ -124,7 +124,7 @@ fn begin(
     let call = host.get().call.clone();
     // First by the name as it was given: what is no name is not looked up.
     let callee = match name.len() {
-        0..=MAX_NAME_BYTES => call.host.find(name),
+        0..=MAX_NAME_BYTES => call.host().find(name),
         _ => None,
     };
     let id = callee.as_ref().map_or(name, Callee::id).to_owned();
@@ -159,6 +159,7 @@ fn begin(
         // Its events are its caller's business, who decides what to pass on.
         events: None,
         parent: Some(call.id.clone()),
+        session: None,
         ..call.context.clone()
     };
     Ok(Ok(async move { run(&call, callee, id, arguments, &loan, limits, context, slot).await }))
@@ -222,7 +223,7 @@ async fn run(
                     observer: None,
                     tape: None,
                 };
-                crate::call::invoke(call.host.clone(), tool, request).await
+                crate::call::invoke(call.host(), tool, request).await
             }
             Callee::Other(tools, _) => {
                 // Whatever it calls in turn is one deeper than it is. What it would write could
@@ -231,7 +232,7 @@ async fn run(
                 let budget = Some(account.clone());
                 let context = CallContext { budget, workspace: None, ..context };
                 let made = ampoule_contract::ToolCall { tool: id, arguments, context };
-                let outcome = crate::audit::call_other(&call.host, &*tools, made).await;
+                let outcome = crate::audit::call_other(&call.host(), &*tools, made).await;
                 Ended { outcome, blobs: Vec::new() }
             }
         }

@@ -1,7 +1,7 @@
 //! WASI, for what language runtimes and foreign components import: stand-ins that reach nothing,
 //! `wasi:http` through the one egress, and the workspace, read-only, as the only directory.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ampoule_contract::Meter;
@@ -28,7 +28,7 @@ use super::{clock, log};
 use crate::egress::{EgressError, EgressRequest, RequestBody};
 use crate::manifest::FileAccess;
 use crate::replay::Tape;
-use crate::state::{CallState, Running};
+use crate::state::{CallState, Running, lock};
 
 /// The most random bytes one WASI call gives; they are drawn one by one and without a yield.
 const MAX_RANDOM_BYTES: u64 = 4096;
@@ -41,6 +41,8 @@ const WRITE_BYTES: usize = 64 << 10;
 
 /// WASI's part of a call.
 pub(crate) struct Wasi {
+    /// The call that the instance serves now; a session has one after another.
+    current: Arc<Mutex<Arc<Running>>>,
     ctx: WasiCtx,
     http: WasiHttpCtx,
     hooks: Outgoing,
@@ -60,14 +62,15 @@ impl Wasi {
     /// randomness where they are granted, else a clock that stands still and zeros.
     fn new(call: &Arc<Running>) -> Wasi {
         let grants = &call.grants;
+        let current = Arc::new(Mutex::new(call.clone()));
         let mut ctx = WasiCtxBuilder::new();
         ctx.allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)
             .allow_blocking_current_thread(false)
             .max_random_size(MAX_RANDOM_BYTES)
-            .stdout(Lines { call: call.clone(), level: "stdout" })
-            .stderr(Lines { call: call.clone(), level: "stderr" });
+            .stdout(Lines { call: current.clone(), level: "stdout" })
+            .stderr(Lines { call: current.clone(), level: "stderr" });
         let (mut clock, mut random) = (grants.clock().is_ok(), grants.random().is_ok());
         if let Some(tape) = call.tape.get() {
             let seed;
@@ -96,7 +99,13 @@ impl Wasi {
         }
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(MAX_FIELD_BYTES);
-        Wasi { ctx: ctx.build(), http, hooks: Outgoing(call.clone()) }
+        Wasi { current, ctx: ctx.build(), http, hooks: Outgoing(call.clone()) }
+    }
+
+    /// Serves another call.
+    pub(crate) fn enter(&mut self, call: &Arc<Running>) {
+        lock(&self.current).clone_from(call);
+        self.hooks = Outgoing(call.clone());
     }
 }
 
@@ -228,7 +237,7 @@ async fn send(
     request.limits.host_rate = call.binding.config.http_rate;
     let first_byte = options.and_then(|options| options.first_byte_timeout).unwrap_or(left);
     request.limits.time_to_headers = request.limits.time_to_headers.min(first_byte).min(left);
-    let response = call.host.egress().send(policy, request).await.map_err(refused)?;
+    let response = call.host().egress().send(policy, request).await.map_err(refused)?;
     let mut answer = http::Response::builder().status(response.status);
     if let Some(headers) = answer.headers_mut() {
         *headers = response.headers;
@@ -253,7 +262,7 @@ async fn send(
 /// Standard output or error: lines for the operator, under the limit of log bytes.
 #[derive(Clone)]
 struct Lines {
-    call: Arc<Running>,
+    call: Arc<Mutex<Arc<Running>>>,
     level: &'static str,
 }
 
@@ -278,7 +287,8 @@ impl OutputStream for Lines {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
         let text = String::from_utf8_lossy(&bytes);
         let text = text.trim_end_matches('\n').to_owned();
-        log::write(&self.call, self.level, text, None).map_err(StreamError::Trap)
+        let call = lock(&self.call).clone();
+        log::write(&call, self.level, text, None).map_err(StreamError::Trap)
     }
 
     fn flush(&mut self) -> StreamResult<()> {

@@ -74,6 +74,7 @@ pub(crate) fn tool(id: &str) -> ToolDefinition {
         input_schema: json!({"type": "object"}),
         output_schema: None,
         effects: Effects::default(),
+        sessions: false,
         examples: Vec::new(),
         digest: String::new(),
     }

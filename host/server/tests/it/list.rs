@@ -208,3 +208,19 @@ async fn there_may_be_no_tools() {
         assert_eq!(json!(serve(Shelf::default(), era).await.list().await), Value::Array(vec![]));
     }
 }
+
+#[tokio::test]
+async fn a_tool_that_keeps_state_takes_a_session() {
+    for era in ERAS {
+        let definition = ToolDefinition {
+            sessions: true,
+            input_schema: json!({"type": "object", "properties": {"code": true}}),
+            ..tool("code")
+        };
+        let tools = serve(Shelf::default().ending(definition, silent()), era).await.list().await;
+        let listed = json!(tools[0]);
+        let properties = listed["inputSchema"]["properties"].as_object().unwrap();
+        let names: Vec<_> = properties.keys().map(String::as_str).collect();
+        assert_eq!(names, ["code", "session", "end_session"], "{era:?}");
+    }
+}

@@ -1,0 +1,417 @@
+//! Code that a model wrote: what it may say, how it ends, the tools inside it, and sessions.
+
+use std::time::{Duration, Instant};
+
+use ampoule::{Call, End, Host, Meter, Outcome};
+use ampoule_tests::site::Site;
+use ampoule_tests::{host, value};
+use serde_json::{Value, json};
+
+const CONFIG: &str = r#"
+    plugins = ["PLUGINS/ecmascript.wasm", "PLUGINS/json-filter.wasm", "PLUGINS/hash.wasm",
+               "PLUGINS/files.wasm", "PLUGINS/http-request.wasm"]
+    [bindings.ecmascript]
+    grant.files = "read-write"
+    grant.tools = ["json-filter", "hash", "http-request"]
+"#;
+
+/// Runs JavaScript.
+async fn run(host: &Host, code: &str) -> Outcome {
+    let folder = tempfile::tempdir().unwrap();
+    let call = Call::new("ecmascript", json!({ "code": code })).workspace(folder.path());
+    host.call(call).await
+}
+
+/// The whole value of JavaScript that runs to its end.
+async fn ran(host: &Host, code: &str) -> Value {
+    let outcome = run(host, code).await;
+    match outcome.end {
+        End::Value(output) => output.value.unwrap_or_default(),
+        other => panic!("{code}\nended as {other:?}"),
+    }
+}
+
+/// The result of JavaScript that runs to its end.
+async fn result(host: &Host, code: &str) -> Value {
+    ran(host, code).await.get("result").cloned().unwrap_or(Value::Null)
+}
+
+/// How a program must end.
+enum Expected {
+    /// With a result.
+    Result(&'static str),
+    /// With an exception that says this.
+    Exception(&'static str),
+    Limit(Meter),
+}
+use Expected::{Exception, Limit, Result};
+
+const TOO_DEEP: &str = "RangeError: Maximum call stack size exceeded";
+
+/// Hostile, careless and cunning programs, and their ends.
+const HOSTILE: &[(&str, Expected)] = &[
+    // Without end.
+    ("for (;;);", Limit(Meter::Fuel)),
+    ("while (true) await null;", Limit(Meter::Fuel)),
+    ("const again = () => Promise.resolve().then(again); await again();", Limit(Meter::Fuel)),
+    ("while (true) console.log('x');", Limit(Meter::Fuel)),
+    ("/(a+)+$/.test('a'.repeat(40) + 'b')", Limit(Meter::Fuel)),
+    (
+        "while (true) { try { await tools.hash({ data: 'x', algorithm: 'md5' }) } catch {} }",
+        Limit(Meter::ToolCalls),
+    ),
+    ("while (true) files.write('a.txt', 'x'.repeat(1_000_000));", Limit(Meter::FileBytes)),
+    ("await new Promise(() => {})", Exception("a promise that nothing will settle")),
+    // Memory.
+    ("const all = []; while (true) all.push({});", Limit(Meter::Memory)),
+    ("const all = []; while (true) all.push(new Array(1000).fill(0));", Limit(Meter::Memory)),
+    ("new Uint8Array(300_000_000)", Limit(Meter::Memory)),
+    ("let text = 'x'; while (true) text += text;", Exception("string too long")),
+    ("while (true) setTimeout(() => {}, 1);", Exception("timers already")),
+    // Depth.
+    ("function down() { return down() + 1 } down()", Exception(TOO_DEEP)),
+    ("const o = { toString() { return `${o}` } }; `${o}`", Exception(TOO_DEEP)),
+    ("let p = {}; for (let i = 0; i < 1e5; i++) p = new Proxy(p, {}); p.x", Exception(TOO_DEEP)),
+    ("const f = async () => { await f() }; await f()", Exception(TOO_DEEP)),
+    ("JSON.parse('['.repeat(100_000))", Exception(TOO_DEEP)),
+    ("let a = []; for (let i = 0; i < 1e5; i++) a = [a]; JSON.stringify(a)", Exception(TOO_DEEP)),
+    ("eval('('.repeat(50_000))", Exception(TOO_DEEP)),
+    ("eval('!'.repeat(50_000) + 1)", Exception(TOO_DEEP)),
+    ("eval('`${'.repeat(5_000))", Exception(TOO_DEEP)),
+    (
+        "let a = []; for (let i = 0; i < 1e5; i++) a = [a]; structuredClone(a)",
+        Exception("DataCloneError"),
+    ),
+    // Ways out.
+    (
+        "typeof require + typeof process + typeof Deno + typeof WebAssembly + typeof SharedArrayBuffer",
+        Result("\"undefinedundefinedundefinedundefinedundefined\""),
+    ),
+    ("import('node:fs')", Exception("the call brings no `modules`")),
+    ("import('data:text/javascript,export default 1')", Exception("the call brings no `modules`")),
+    ("await fetch('http://169.254.169.254/latest/meta-data/')", Exception("not granted")),
+    ("files.readText('/etc/passwd')", Exception("path")),
+    ("files.readText('../secret')", Exception("path")),
+    ("tools['files/read']({ path: 'x' })", Exception("there is no tool files/read")),
+    ("(() => {}).constructor('return this')() === globalThis", Result("true")),
+    ("Object.keys(globalThis).includes('host')", Result("false")),
+    ("try { null.x } catch (e) { e.stack.includes('ampoule:') }", Result("false")),
+    ("Object.getOwnPropertyNames(tools.hash).join()", Result("\"length,name,output,id\"")),
+    // A program may break its own world, and nobody else's.
+    (
+        "Object.prototype.toJSON = () => 1; Array.prototype.push = null; JSON.stringify = null; \
+      JSON.parse = null; Promise.prototype.then = null; [1, 2]",
+        Result("[1,2]"),
+    ),
+    ("globalThis.console = null; globalThis.Error = null; Math.max = null; 7", Result("7")),
+    ("Object.defineProperty(Object.prototype, 'value', { get() { throw 1 } }); 7", Result("7")),
+    ("throw { get name() { throw 1 }, toString() { throw 2 } }", Exception("object")),
+    (
+        "const e = new Error('x'); Object.defineProperty(e, 'stack', { get() { throw 1 } }); throw e",
+        Exception("Error: x"),
+    ),
+    ("setTimeout(() => { throw new Error('late') }, 10); 1", Exception("Error: late")),
+    ("Promise.reject(new Error('unseen')); 1", Exception("Error: unseen")),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_program_has_its_end() {
+    // As much fuel as the endless ones need to be seen as such.
+    let config = format!("{CONFIG}\n    limits = {{ fuel = \"2G\" }}");
+    let host = host(&config).await;
+    let mut wrong = Vec::new();
+    for (code, expected) in HOSTILE {
+        let outcome = run(&host, code).await;
+        let right = match (&outcome.end, expected) {
+            (End::Value(output), Result(json)) => {
+                let value = output.value.as_ref().and_then(|value| value.get("result"));
+                value.is_some_and(|value| value.to_string() == *json)
+            }
+            (End::Failed(error), Exception(words)) => {
+                error.code == "exception" && error.message.contains(words)
+            }
+            (End::Limit(breach), Limit(meter)) => breach.meter == *meter,
+            _ => false,
+        };
+        if !right {
+            let shown = format!("{:?}", outcome.end);
+            wrong.push(format!("{code}\n    {}", &shown[..shown.floor_char_boundary(400)]));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), HOSTILE.len(), wrong.join("\n"));
+    assert_eq!(result(&host, "1 + 1").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fresh_interpreters_share_nothing_not_even_chance() {
+    let host = host(CONFIG).await;
+    let draw =
+        "globalThis.kept = (globalThis.kept ?? 0) + 1; [Math.random(), crypto.randomUUID(), kept]";
+    let (one, other) = (result(&host, draw).await, result(&host, draw).await);
+    assert_ne!(one[0], other[0]);
+    assert_ne!(one[1], other[1]);
+    assert_eq!((&one[2], &other[2]), (&json!(1), &json!(1)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tools_called_at_once_run_at_once_and_add_up() {
+    let site = Site::start().await;
+    let config = format!("{CONFIG}{}", site.grant("http-request"));
+    let host = host(&config).await;
+    let one = |n: u32| {
+        format!("tools.httpRequest({{ method: 'GET', url: '{}/delay/200?{n}' }})", site.origin())
+    };
+    let code = format!("(await Promise.all([{}, {}, {}])).length", one(1), one(2), one(3));
+    // Compiled before the clock runs.
+    run(&host, &format!("await {}", one(0))).await;
+    let start = Instant::now();
+    let outcome = run(&host, &code).await;
+    let took = start.elapsed();
+    assert!(
+        matches!(&outcome.end, End::Value(output)
+        if output.value.as_ref().is_some_and(|value| value["result"] == 3)),
+        "{:?}",
+        outcome.end
+    );
+    // Not a bound on speed: one after the other they would have waited for 600 ms.
+    assert!(took < Duration::from_millis(590), "one after the other: {took:?}");
+    assert_eq!(site.seen().iter().filter(|seen| !seen.target.ends_with("?0")).count(), 3);
+    let receipt = &outcome.receipt;
+    assert_eq!(receipt.children.len(), 3);
+    assert_eq!(receipt.used.get(Meter::ToolCalls), 3);
+    for meter in [Meter::HttpRequests, Meter::HttpBytes] {
+        let below: u64 = receipt.children.iter().map(|child| child.used.get(meter)).sum();
+        assert_eq!(receipt.used.get(meter), below, "{}", meter.name());
+        assert!(below > 0);
+    }
+    let below: u64 = receipt.children.iter().map(|child| child.used.get(Meter::Fuel)).sum();
+    assert!(receipt.used.get(Meter::Fuel) > below, "a run has used what its tools have used");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_or_denied_tool_is_an_exception_with_code_and_message() {
+    let host = host(CONFIG).await;
+    let caught = |call: &str| {
+        format!(
+            "try {{ await {call}; 'no error' }} catch (e) {{ [e.name, e.code, e.message.length > 10, e instanceof ToolError] }}"
+        )
+    };
+    let check = async |call: &str, code: &str| {
+        assert_eq!(
+            result(&host, &caught(call)).await,
+            json!(["ToolError", code, true, true]),
+            "{call}"
+        );
+    };
+    check("tools.hash({ data: 'x', algorithm: 'nonsense' })", "bad-arguments").await;
+    check("tools.hash({ data: 'zz', algorithm: 'md5', input_encoding: 'hex' })", "bad-arguments")
+        .await;
+    check("tools.httpRequest({ method: 'GET', url: 'https://example.com/' })", "denied").await;
+    // An exception that nobody catches says which tool it was.
+    let outcome = run(&host, "await tools.hash({ data: 'x' })").await;
+    let End::Failed(error) = outcome.end else { panic!("{:?}", outcome.end) };
+    assert_eq!(error.data.unwrap()["tool"]["code"], "bad-arguments");
+    let message = run(&host, "tools.hsh({})").await.end.into_result().unwrap_err().message;
+    assert!(message.contains("did you mean hash?"), "{message}");
+    assert_eq!(
+        result(&host, "Object.keys(tools)").await,
+        json!(["hash", "httpRequest", "jsonFilter"])
+    );
+    let digest = "await tools.hash.output({ data: 'abc', algorithm: 'crc32' })";
+    assert_eq!(result(&host, digest).await["value"]["digest"], "352441c2");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_program_writes_and_shows_comes_back() {
+    let host = host(CONFIG).await;
+    let folder = tempfile::tempdir().unwrap();
+    let code = "files.write('out/rows.csv', 'a,b\\n1,2\\n'); \
+                display([{ a: 1, b: 'x|y' }], 'Rows'); \
+                display('<svg xmlns=\"http://www.w3.org/2000/svg\"></svg>'); \
+                display(new Uint8Array([0x89, 0x50, 0x4e, 0x47, 0])); \
+                files.readText('out/rows.csv').length";
+    let call = Call::new("ecmascript", json!({ "code": code })).workspace(folder.path());
+    let End::Value(output) = host.call(call).await.end else { panic!("no value") };
+    let value = output.value.unwrap();
+    assert_eq!(value, json!({ "result": 8, "files": ["out/rows.csv"] }));
+    let kinds: Vec<_> = output.blocks.iter().map(|block| block.kind.as_str()).collect();
+    assert_eq!(kinds, ["table", "svg", "image", "file"]);
+    assert_eq!(output.blocks[0].text.as_deref(), Some("| a | b |\n| --- | --- |\n| 1 | x\\|y |"));
+    assert_eq!(output.blocks[3].data.as_deref(), Some(&b"a,b\n1,2\n"[..]));
+    assert_eq!(std::fs::read(folder.path().join("out/rows.csv")).unwrap(), b"a,b\n1,2\n");
+    // Of a program that fails, nothing is kept.
+    let code = "files.write('gone.txt', 'x'); throw new Error('after all')";
+    let call = Call::new("ecmascript", json!({ "code": code })).workspace(folder.path());
+    assert!(matches!(host.call(call).await.end, End::Failed(_)));
+    assert!(!folder.path().join("gone.txt").exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn too_much_is_cut_and_said() {
+    let host = host(CONFIG).await;
+    let cut = async |code: &str, words: &str| {
+        let value = ran(&host, code).await;
+        let cuts = value["cut"].to_string();
+        assert!(cuts.contains(words), "{code}: {cuts}");
+        assert!(value.to_string().len() < 200_000, "{code}");
+    };
+    cut(
+        "({ items: Array.from({ length: 1e5 }, (_, i) => i) })",
+        "result.items: 100000 entries, the first",
+    )
+    .await;
+    cut("'x'.repeat(1e6)", "result: 1000000 characters, the first").await;
+    cut("for (let i = 0; i < 50; i++) console.log('x'.repeat(1e6)); 1", "more lines").await;
+    cut("new Uint8Array(1e6)", "result: 1000000 bytes, the first").await;
+    cut("let a = []; for (let i = 0; i < 200; i++) a = [a]; a", "deeper than 90 levels").await;
+    let whole = json!({ "code": "'x'.repeat(1e6)", "max_bytes": 2_000_000 });
+    assert_eq!(
+        value(&host, "ecmascript", whole).await["result"].as_str().map(str::len),
+        Some(1_000_000)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn declarations_name_what_is_granted_and_nothing_else() {
+    let host = host(CONFIG).await;
+    let value = value(&host, "ecmascript", json!({ "declarations": true })).await;
+    let text = value["declarations"].as_str().unwrap();
+    for part in ["jsonFilter: {", "(args: {", "algorithm: \"crc32\" | \"md5\"", "lines?: boolean;"]
+    {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    assert!(!text.contains("filesRead"), "{text}");
+}
+
+/// The answer of a call of a session: its result, and what it says of the session.
+async fn step(host: &Host, principal: &str, session: &str, code: &str) -> (Value, Value) {
+    let call = Call::new("ecmascript", json!({ "code": code }));
+    let outcome = host.call(call.principal(principal).session(session)).await;
+    match outcome.end {
+        End::Value(output) => {
+            let meta = output.meta.unwrap_or_default();
+            (output.value.unwrap()["result"].clone(), meta["session"].clone())
+        }
+        other => panic!("{code} ended as {other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_keeps_what_its_programs_have_made() {
+    let host = host(CONFIG).await;
+    let (_, said) = step(&host, "ada", "s1", "let n = 1; function next() { return ++n }; n").await;
+    assert_eq!(said, json!({ "id": "s1", "calls": 1 }));
+    assert_eq!(step(&host, "ada", "s1", "next()").await.0, 2);
+    // An exception, too, leaves the session as it is.
+    let call = Call::new("ecmascript", json!({ "code": "next(); throw 1" }));
+    let outcome = host.call(call.principal("ada").session("s1")).await;
+    assert!(matches!(outcome.end, End::Failed(_)), "{:?}", outcome.end);
+    assert_eq!(step(&host, "ada", "s1", "n").await, (json!(3), json!({ "id": "s1", "calls": 4 })));
+    // Nobody else sees it: another id, another principal, no session.
+    for (principal, session) in [("ada", "s2"), ("bob", "s1")] {
+        assert_eq!(step(&host, principal, session, "typeof n").await.0, "undefined");
+    }
+    assert_eq!(result(&host, "typeof n").await, "undefined");
+    assert_eq!(host.sessions(), 3);
+    assert!(host.close_session(Some("ada"), "ecmascript", "s1"));
+    assert_eq!(step(&host, "ada", "s1", "typeof n").await.0, "undefined");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_ends_with_the_call_that_a_limit_ends_and_says_so() {
+    let host = host(&format!("{CONFIG}\n    limits = {{ fuel = \"1G\" }}")).await;
+    step(&host, "ada", "s", "var n = 1").await;
+    let call = Call::new("ecmascript", json!({ "code": "for (;;);" }));
+    let outcome = host.call(call.principal("ada").session("s")).await;
+    assert!(matches!(&outcome.end, End::Limit(breach) if breach.meter == Meter::Fuel));
+    let (kind, said) = step(&host, "ada", "s", "typeof n").await;
+    assert_eq!(kind, "undefined");
+    let lost = said["lost"].as_str().unwrap();
+    assert!(lost.contains("the call before this one ended as limit"), "{lost}");
+    // Each call has a budget and a receipt of its own.
+    let call = || Call::new("ecmascript", json!({ "code": "1" })).principal("ada").session("s");
+    let (one, other) = (host.call(call()).await.receipt, host.call(call()).await.receipt);
+    let fuel = |receipt: &ampoule::Receipt| receipt.used.get(Meter::Fuel);
+    assert!(fuel(&one) > 0 && fuel(&one).abs_diff(fuel(&other)) < fuel(&one) / 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_are_counted_and_their_time_is_bounded() {
+    let config = CONFIG.replace(
+        "[bindings.ecmascript]",
+        "[sessions]\nper-principal = 2\ntotal = 3\nidle-time = \"300 ms\"\n[bindings.ecmascript]",
+    );
+    let host = host(&config).await;
+    let refused = async |principal: &str, session: &str| {
+        let call = Call::new("ecmascript", json!({ "code": "1" }));
+        match host.call(call.principal(principal).session(session)).await.end {
+            End::Overloaded(why) => why,
+            other => panic!("{other:?}"),
+        }
+    };
+    step(&host, "ada", "a", "1").await;
+    step(&host, "ada", "b", "1").await;
+    assert!(refused("ada", "c").await.contains("`[sessions] per-principal`"));
+    step(&host, "bob", "a", "1").await;
+    assert!(refused("eve", "a").await.contains("`[sessions] total`"));
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert_eq!(host.sessions(), 0);
+    step(&host, "eve", "a", "1").await;
+    // What is no id, and what keeps no state.
+    let bad = host.call(Call::new("ecmascript", json!({ "code": "1" })).session("a b")).await;
+    assert!(matches!(bad.end, End::BadArguments(_)), "{:?}", bad.end);
+    let none = host.call(Call::new("hash", json!({ "data": "", "algorithm": "md5" })).session("a"));
+    assert!(matches!(none.await.end, End::Denied(denial) if denial.gate == "session"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_of_one_session_wait_for_each_other_and_a_cancelled_one_ends_it() {
+    let host = host(CONFIG).await;
+    step(&host, "ada", "s", "var n = 0").await;
+    let calls = (0..8).map(|_| step(&host, "ada", "s", "n += 1"));
+    let mut results: Vec<_> = futures::future::join_all(calls)
+        .await
+        .into_iter()
+        .map(|(n, _)| n.as_u64().unwrap())
+        .collect();
+    results.sort_unstable();
+    assert_eq!(results, (1..=8).collect::<Vec<_>>());
+    let token = tokio_util::sync::CancellationToken::new();
+    let call = Call::new("ecmascript", json!({ "code": "for (;;);" }));
+    let call = host.call(call.principal("ada").session("s").cancel(token.clone()));
+    let cancel = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        token.cancel();
+    };
+    let (outcome, ()) = tokio::join!(call, cancel);
+    assert_eq!(outcome.end, End::Cancelled);
+    let (kind, said) = step(&host, "ada", "s", "typeof n").await;
+    assert_eq!(kind, "undefined");
+    assert!(said["lost"].as_str().unwrap().contains("cancelled"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_is_freed_while_sessions_are_kept() {
+    struct Gone(std::sync::Arc<std::sync::atomic::AtomicBool>);
+    impl Drop for Gone {
+        fn drop(&mut self) {
+            self.0.store(true, std::sync::atomic::Ordering::SeqCst);
+        }
+    }
+    #[async_trait::async_trait]
+    impl ampoule::Tools for Gone {
+        fn tools(&self) -> Vec<std::sync::Arc<ampoule::ToolDefinition>> {
+            Vec::new()
+        }
+        async fn call(&self, call: Call) -> Outcome {
+            unreachable!("{}", call.tool)
+        }
+    }
+    let gone = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let tools = std::sync::Arc::new(Gone(gone.clone()));
+    let host = ampoule_tests::builder(CONFIG).tools(tools).build().await.unwrap();
+    step(&host, "ada", "s", "var n = 0").await;
+    assert_eq!(host.sessions(), 1);
+    drop(host);
+    assert!(gone.load(std::sync::atomic::Ordering::SeqCst), "a kept session keeps its host");
+}
