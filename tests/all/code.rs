@@ -60,11 +60,11 @@ const HOSTILE: &[(&str, Expected)] = &[
         "while (true) { try { await tools.hash({ data: 'x', algorithm: 'md5' }) } catch {} }",
         Limit(Meter::ToolCalls),
     ),
-    ("while (true) files.write('a.txt', 'x'.repeat(1_000_000));", Limit(Meter::FileBytes)),
+    ("while (true) files.write('a.txt', 'x'.repeat(16_000_000));", Limit(Meter::FileBytes)),
     ("await new Promise(() => {})", Exception("a promise that nothing will settle")),
     // Memory.
-    ("const all = []; while (true) all.push({});", Limit(Meter::Memory)),
-    ("const all = []; while (true) all.push(new Array(1000).fill(0));", Limit(Meter::Memory)),
+    ("const all = []; while (true) all.push(new Uint8Array(1e6));", Limit(Meter::Memory)),
+    ("const all = []; while (true) all.push('x'.repeat(1e6) + all.length);", Limit(Meter::Memory)),
     ("new Uint8Array(300_000_000)", Limit(Meter::Memory)),
     ("let text = 'x'; while (true) text += text;", Exception("string too long")),
     ("while (true) setTimeout(() => {}, 1);", Exception("timers already")),
@@ -74,7 +74,7 @@ const HOSTILE: &[(&str, Expected)] = &[
     ("let p = {}; for (let i = 0; i < 1e5; i++) p = new Proxy(p, {}); p.x", Exception(TOO_DEEP)),
     ("const f = async () => { await f() }; await f()", Exception(TOO_DEEP)),
     ("JSON.parse('['.repeat(100_000))", Exception(TOO_DEEP)),
-    ("let a = []; for (let i = 0; i < 1e5; i++) a = [a]; JSON.stringify(a)", Exception(TOO_DEEP)),
+    ("let a = []; for (let i = 0; i < 2e4; i++) a = [a]; JSON.stringify(a)", Exception(TOO_DEEP)),
     ("eval('('.repeat(50_000))", Exception(TOO_DEEP)),
     ("eval('!'.repeat(50_000) + 1)", Exception(TOO_DEEP)),
     ("eval('`${'.repeat(5_000))", Exception(TOO_DEEP)),
@@ -84,8 +84,8 @@ const HOSTILE: &[(&str, Expected)] = &[
     ),
     // Ways out.
     (
-        "typeof require + typeof process + typeof Deno + typeof WebAssembly + typeof SharedArrayBuffer",
-        Result("\"undefinedundefinedundefinedundefinedundefined\""),
+        "typeof require + typeof process + typeof Deno + typeof WebAssembly",
+        Result("\"undefinedundefinedundefinedundefined\""),
     ),
     ("import('node:fs')", Exception("the call brings no `modules`")),
     ("import('data:text/javascript,export default 1')", Exception("the call brings no `modules`")),
@@ -99,12 +99,15 @@ const HOSTILE: &[(&str, Expected)] = &[
     ("Object.getOwnPropertyNames(tools.hash).join()", Result("\"length,name,output,id\"")),
     // A program may break its own world, and nobody else's.
     (
-        "Object.prototype.toJSON = () => 1; Array.prototype.push = null; JSON.stringify = null; \
+        "Array.prototype.push = null; JSON.stringify = null; \
       JSON.parse = null; Promise.prototype.then = null; [1, 2]",
         Result("[1,2]"),
     ),
     ("globalThis.console = null; globalThis.Error = null; Math.max = null; 7", Result("7")),
-    ("Object.defineProperty(Object.prototype, 'value', { get() { throw 1 } }); 7", Result("7")),
+    (
+        "Object.defineProperty(Object.prototype, 'value', { get() { throw 1 } }); 7",
+        Exception("number: 1"),
+    ),
     ("throw { get name() { throw 1 }, toString() { throw 2 } }", Exception("object")),
     (
         "const e = new Error('x'); Object.defineProperty(e, 'stack', { get() { throw 1 } }); throw e",

@@ -125,9 +125,9 @@ pub(crate) fn error_json(error: &Error) -> String {
     .to_string()
 }
 
-fn display(kind: String, media_type: String, text: Text, title: Opt<String>) {
+fn display(kind: String, media_type: String, text: Text, title: Opt<Option<String>>) {
     let block = Block { media_type: Some(media_type), ..Block::text(text.0) };
-    work::with(|work| work.display(Block { kind, ..block }, title.0));
+    work::with(|work| work.display(Block { kind, ..block }, title.0.flatten()));
 }
 
 fn display_bytes<'js>(
@@ -135,11 +135,11 @@ fn display_bytes<'js>(
     kind: String,
     media_type: String,
     bytes: Bytes,
-    title: Opt<String>,
+    title: Opt<Option<String>>,
 ) -> Js<()> {
     let blob = ampoule_sdk::blobs::store(&media_type, &bytes.0);
     let blob = blob.map_err(|error| throw(&ctx, &error))?;
-    work::with(|work| work.display(Block::blob(&kind, &media_type, blob), title.0));
+    work::with(|work| work.display(Block::blob(&kind, &media_type, blob), title.0.flatten()));
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 // How values are shown: in console lines, in messages, and as the JSON of a result.
 (host, shared) => {
   const { isArray } = Array;
+  const { join } = Array.prototype;
   const { getOwnPropertyDescriptor, getPrototypeOf, keys } = Object;
   const { stringify } = JSON;
   const toText = String;
@@ -155,8 +156,16 @@
     let left = most;
     const cuts = [];
     const seen = [];
+    // A program may have broken what lists can do; these do without.
+    const add = (list, item) => {
+      list[list.length] = item;
+    };
+    const has = (list, item) => {
+      for (let at = 0; at < list.length; at += 1) if (list[at] === item) return true;
+      return false;
+    };
     const say = (path, text) => {
-      if (cuts.length < 20) cuts.push(`${path}: ${text}`);
+      if (cuts.length < 20) add(cuts, `${path}: ${text}`);
     };
     // A text in JSON takes its UTF-8, and more for what is escaped.
     const text = (value, path) => {
@@ -190,11 +199,11 @@
       let at = 0;
       for (; at < count; at += 1) {
         if (left <= 0) break;
-        parts.push(each(at));
+        add(parts, each(at));
         left -= 1;
       }
       if (at < count) say(path, `${count} entries, the first ${at} are shown`);
-      return `[${parts.join(",")}]`;
+      return `[${apply(join, parts, [","])}]`;
     };
     const fields = (entries, path) => {
       const parts = [];
@@ -205,10 +214,10 @@
         if (value === undefined) continue;
         const key = stringify(name);
         left -= host.utf8Length(key) + 2;
-        parts.push(`${key}:${write(value, `${path}.${name.slice(0, 60)}`)}`);
+        add(parts, `${key}:${write(value, `${path}.${name.slice(0, 60)}`)}`);
       }
       if (shown < entries.length) say(path, `${entries.length} fields, the first ${shown} are shown`);
-      return `{${parts.join(",")}}`;
+      return `{${apply(join, parts, [","])}}`;
     };
     const write = (value, path) => {
       switch (typeof value) {
@@ -227,14 +236,14 @@
           return text(show(value, 200), path);
       }
       if (value === null) return spend("null");
-      if (seen.includes(value)) return text("[Circular]", path);
+      if (has(seen, value)) return text("[Circular]", path);
       if (seen.length >= 90) {
         say(path, "deeper than 90 levels");
         return text(isArray(value) ? "[Array]" : "[Object]", path);
       }
-      seen.push(value);
+      add(seen, value);
       const written = object(value, path);
-      seen.pop();
+      seen.length -= 1;
       return written;
     };
     const object = (value, path) => {
@@ -266,7 +275,9 @@
       if (value instanceof Promise) return text("[Promise]", path);
       if (value instanceof Number || value instanceof String || value instanceof Boolean) return write(value.valueOf(), path);
       if (isArray(value)) return items(value.length, (at) => write(value[at], `${path}[${at}]`), path);
-      return fields(keys(value).map((name) => [name, value[name]]), path);
+      const names = keys(value);
+      for (let at = 0; at < names.length; at += 1) names[at] = [names[at], value[names[at]]];
+      return fields(names, path);
     };
     const json = write(value, root);
     return [json, ...cuts];
