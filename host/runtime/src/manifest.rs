@@ -38,9 +38,17 @@ pub struct Manifest {
     pub version: String,
     /// What it is for, in a line.
     pub summary: String,
+    /// The group of the catalogue it belongs to, such as `data` or `web`: lower-case letters and
+    /// `-`, beginning with a letter, at most 32.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// SPDX licence expression.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub license: Option<String>,
+    /// Whether its instances may be kept between the calls of a session. Default: each call gets
+    /// a fresh one.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub sessions: bool,
     /// What it asks for.
     #[serde(default)]
     pub capabilities: Requests,
@@ -253,6 +261,13 @@ impl Manifest {
         check_text("the version", &self.version)?;
         check_text("the summary", &self.summary)?;
         check_text("the licence", self.license.as_deref().unwrap_or_default())?;
+        if let Some(group) = self.group.as_deref().filter(|group| !is_group(group)) {
+            return Err(format!(
+                "the group `{}` is not lower-case letters and `-`, beginning with a letter (at \
+                 most 32)",
+                shown(group)
+            ));
+        }
         limits(&self.limits)?;
         self.capabilities.check("capabilities")?;
         if let Some(optional) = self.capabilities.optional.as_deref() {
@@ -345,6 +360,13 @@ pub fn is_plugin_name(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
+/// Whether `name` can name a group of the catalogue.
+fn is_group(name: &str) -> bool {
+    name.len() <= 32
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+}
+
 /// Whether `name` can name a tool, a service or a secret.
 pub(crate) fn is_tool_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
@@ -397,6 +419,11 @@ pub struct PluginFile {
     pub summary: Option<String>,
     /// Default: the licence in `Cargo.toml`.
     pub license: Option<String>,
+    /// The group of the catalogue it belongs to: data, text, documents, logic, time-and-ids,
+    /// safety, code, web, models, files, or another of lower-case letters and `-`.
+    pub group: Option<String>,
+    /// Whether its instances may be kept between the calls of a session. Default: no.
+    pub sessions: bool,
     /// What it asks for.
     pub capabilities: Requests,
     /// The limits it needs.
@@ -483,6 +510,21 @@ mod tests {
         }
         let endless = refused(json!({ "services": ["\n".repeat(100_000)] }));
         assert!(endless.len() < 300 && !endless.contains('\n'), "{endless}");
+    }
+
+    #[test]
+    fn groups_are_words() {
+        let group = |name: &str| read(|manifest| manifest["group"] = json!(name));
+        let manifest = group("time-and-ids").expect("a group");
+        assert_eq!(manifest.group.as_deref(), Some("time-and-ids"));
+        assert!(!manifest.sessions);
+        let long = "x".repeat(33);
+        for bad in ["", "Data", "a b", "a1", "-a", "a\nb", "é", &long] {
+            let error = group(bad).unwrap_err();
+            assert!(error.starts_with("the group `") && !error.contains('\n'), "{bad:?}: {error}");
+        }
+        let kept = read(|manifest| manifest["sessions"] = json!(true));
+        assert!(kept.is_ok_and(|manifest| manifest.sessions));
     }
 
     #[test]
