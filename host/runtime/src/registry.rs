@@ -160,12 +160,16 @@ impl Registry {
                 Err(error) => registry.refused.push(error),
             }
         }
+        // A file that several bindings name is one plugin, compiled once.
+        let mut named: BTreeMap<&str, Arc<Plugin>> = BTreeMap::new();
         for (name, binding) in &config.bindings {
             let plugin = match binding.plugin.as_deref() {
                 // A path means that file, whatever others call themselves.
-                Some(path) if binding.names_a_path() => {
-                    Plugin::read(Path::new(path), &mut index).map(Arc::new)
-                }
+                Some(path) if binding.names_a_path() => match named.get(path) {
+                    Some(known) => Ok(known.clone()),
+                    None => Plugin::read(Path::new(path), &mut index)
+                        .map(|plugin| named.entry(path).or_insert(Arc::new(plugin)).clone()),
+                },
                 wanted => found.plugin(wanted.unwrap_or(name), name).cloned().map_err(|problem| {
                     HostError::config("ampoule.toml", format!("[bindings.{name}]: {problem}"))
                 }),
