@@ -5,6 +5,7 @@
 mod audit;
 mod budget;
 mod calls;
+mod catalog;
 mod command;
 mod egress;
 mod foreign;

@@ -213,7 +213,15 @@ impl Requests {
 }
 
 impl ToolManifest {
-    fn check(&self) -> Result<(), String> {
+    /// Digest of what a model or caller is told of it, in canonical order.
+    pub(crate) fn digest(&self) -> String {
+        let told = ToolManifest { examples: Vec::new(), ..self.clone() };
+        let mut value = serde_json::to_value(told).unwrap_or_default();
+        value.sort_all_objects();
+        crate::digest::of(value.to_string().as_bytes())
+    }
+
+    pub(crate) fn check(&self) -> Result<(), String> {
         check_name("tool", &self.name)?;
         let of = |what: &str| format!("{what} of `{}`", self.name);
         check_text(&of("the title"), self.title.as_deref().unwrap_or_default())?;

@@ -30,6 +30,7 @@ pub(super) async fn run(
     setup.config.bindings.clear();
     setup.config.principals.clear();
     setup.config.lock = None;
+    setup.catalogs = false;
     setup.config.journal = None;
     let host = setup.host().await?;
     if let Some(reason) = host.refused().first() {
