@@ -12,7 +12,7 @@ pub trait Catalog {
     /// limits; the answer is pinned.
     ///
     /// # Errors
-    /// Any; the binding is then refused with it.
+    /// Any; the binding then has the tools of its manifest alone.
     fn discover() -> impl Future<Output = Result<Vec<Definition>>>;
 
     /// Calls one of them. An unknown name answers `not-found`.

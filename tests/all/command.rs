@@ -51,6 +51,12 @@ fn folder(lines: &str) -> tempfile::TempDir {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_catalogue_in_the_repository_is_that_of_the_plugins() {
+    let ended = ampoule(&root(), &["docs", "docs/plugins", "--check"], b"").await;
+    assert_eq!(ended.code, Some(0), "run `cargo xtask docs`: {}", ended.err);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tools_are_called_and_looked_at() {
     let site = Site::start().await;
     let folder = folder(&site.grant("web-scrape"));

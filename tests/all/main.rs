@@ -5,6 +5,7 @@
 mod audit;
 mod budget;
 mod calls;
+mod catalog;
 mod code;
 mod command;
 mod egress;

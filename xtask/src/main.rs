@@ -46,6 +46,8 @@ enum Command {
         /// Folders of tests/guests/; all where none is named
         names: Vec<String>,
     },
+    /// Write the catalogue of plugins, docs/plugins, from their manifests
+    Docs,
     /// Run an agent with sealed plugins on real data, and show report, receipts and a denial
     Demo,
     /// Check everything; `cargo xtask test PART` checks one part
@@ -99,6 +101,13 @@ fn run(command: Command) -> Result<()> {
             let mut plan = Plan::new(&project)?;
             guests::add(&mut plan, &project, &names)?;
             plan.run()
+        }
+        Command::Docs => {
+            let mut plan = Plan::new(&project)?;
+            components::add_plugins(&mut plan, &project, &[])?;
+            plan.run()?;
+            let mut docs = std::process::Command::new(project.ampoule());
+            process::loud(docs.args(["docs", "docs/plugins"]).current_dir(&project.root))
         }
         Command::Demo => demo::run(&project),
         Command::Test { parts, arguments } => test::run(&project, &parts, &arguments),

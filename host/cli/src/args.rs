@@ -96,6 +96,8 @@ pub(crate) enum Command {
     New(NewArgs),
     Build(BuildArgs),
     Pack(PackArgs),
+    Test(TestArgs),
+    Docs(DocsArgs),
     Accept(AcceptArgs),
     Learn(LearnArgs),
     Validate(ValidateArgs),
@@ -119,14 +121,15 @@ Examples:
 /// The commands as `--help` groups them.
 const GROUPS: [(&str, &[&str]); 3] = [
     ("Use plugins", &["list", "inspect", "call", "replay", "run", "mcp"]),
-    ("Make plugins", &["new", "build", "pack", "learn", "wit"]),
+    ("Make plugins", &["new", "build", "pack", "test", "docs", "learn", "wit"]),
     ("Look after them", &["accept", "validate", "audit", "explain", "doctor", "completions"]),
 ];
 
 /// Lists the tools there are
 ///
-/// One line a tool: its id, its kind, what it does, what it may reach (`!` stands after what is not
-/// granted) and the size of its plugin. Plugins that were refused are named below, with the reason.
+/// In the groups of their plugins, one line a tool: its id, its kind, the size of its plugin, what it
+/// may reach (`!` stands after what is not granted) and what it does. Plugins that were refused are
+/// named below, with the reason.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -137,6 +140,9 @@ pub(crate) struct ListArgs {
     /// Only tools whose id matches: `*` stands for any characters, and a text without one may stand
     /// anywhere in the id
     pub(crate) pattern: Option<String>,
+    /// Prints one table, in the order of the ids, without groups
+    #[arg(long)]
+    pub(crate) plain: bool,
 }
 
 /// Shows what a plugin is and what it can do at most
@@ -165,7 +171,8 @@ Examples:
   ampoule call hash --arg algorithm=sha256 --arg data=hello
   ampoule call json-filter @arguments.json --receipt
   jq '{input: ., fields: [\"name\"]}' data.json | ampoule call json-filter -
-  ampoule call files/write --workspace . --arg path=note.txt --arg text=hello")]
+  ampoule call files/write --workspace . --arg path=note.txt --arg text=hello
+  ampoule call archive/list --file data=release.tar.gz")]
 pub(crate) struct CallArgs {
     /// The tool's id, such as `hash` or `files/read`
     pub(crate) tool: String,
@@ -175,6 +182,9 @@ pub(crate) struct CallArgs {
     /// One argument: `key=text`, or `key:=json` for anything else; may stand more than once
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
     pub(crate) arg: Vec<(String, Value)>,
+    /// A file as one argument: the tool gets it as a blob; may stand more than once
+    #[arg(long, value_name = "KEY=PATH", value_parser = key_and_path)]
+    pub(crate) file: Vec<(String, PathBuf)>,
     /// The folder that the capability `files` reaches; without it there is none
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) workspace: Option<PathBuf>,
@@ -342,6 +352,55 @@ pub(crate) struct PackArgs {
     /// The file to write [default: NAME.wasm here, after the plugin's name]
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,
+}
+
+/// Tests built plugins, in whatever language they were written
+///
+/// Runs the examples of each tool; the cases of plugins/NAME/tests/*.json, looked for here, beside
+/// the plugin's file and in the folders above; bad inputs made from the input schemas, none of which
+/// may end in a trap, an answer that breaks the output schema or an overflow of the stack; and calls
+/// with too little fuel and memory. Examples and cases run under what ampoule.toml grants, in a
+/// workspace that goes with the call; one that is denied is skipped. Bad inputs reach nothing.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  ampoule test json-query csv
+  ampoule test --all --json | jq '.plugins[] | select(.failures != [])'
+  ampoule test target/plugins/csv.wasm --cases plugins/csv/tests
+  ampoule test plugins/csv")]
+pub(crate) struct TestArgs {
+    /// Bindings, plugins' files, or folders: with plugin.toml of one, or with files of several
+    #[arg(
+        value_name = "NAME|FILE.wasm|FOLDER",
+        required_unless_present = "all",
+        value_hint = ValueHint::AnyPath
+    )]
+    pub(crate) what: Vec<String>,
+    /// Tests every binding
+    #[arg(long, conflicts_with = "what")]
+    pub(crate) all: bool,
+    /// The folder of the cases, for one plugin
+    #[arg(long, value_name = "DIR", conflicts_with = "all", value_hint = ValueHint::DirPath)]
+    pub(crate) cases: Option<PathBuf>,
+}
+
+/// Writes the catalogue of plugins as Markdown
+///
+/// A page for each plugin and an index by group, README.md, made of the manifests alone: what it is,
+/// its tools with arguments and examples, what it may reach, its limits, and a grant to paste. Equal
+/// manifests make equal pages. Pages that an earlier run has written and nobody needs are removed.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  ampoule docs docs/plugins --plugins target/plugins
+  ampoule docs docs/plugins --check")]
+pub(crate) struct DocsArgs {
+    /// The folder to write
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub(crate) dir: PathBuf,
+    /// Writes nothing; ends with 1 if a page is not what would be written
+    #[arg(long)]
+    pub(crate) check: bool,
 }
 
 /// Accepts plugins as they are, in ampoule.lock
@@ -586,6 +645,14 @@ fn pair(text: &str) -> Result<(String, Value), String> {
         return Err("there is no key before the `=`".into());
     }
     Ok((key.to_owned(), value))
+}
+
+/// `key=path`.
+fn key_and_path(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((key, path)) if !key.is_empty() && !path.is_empty() => Ok((key.into(), path.into())),
+        _ => Err("write `key=path`".into()),
+    }
 }
 
 /// A time as limits are written.

@@ -5,6 +5,7 @@ mod audit;
 mod build;
 mod call;
 mod completions;
+mod docs;
 mod doctor;
 mod explain;
 mod inspect;
@@ -15,6 +16,7 @@ mod new;
 mod pack;
 mod replay;
 mod run;
+mod test;
 mod validate;
 mod wit;
 
@@ -42,6 +44,8 @@ pub(crate) async fn run(cli: Cli, screen: &mut Screen) -> Result<Exit, Failure> 
         Command::New(args) => new::run(&args, screen),
         Command::Build(args) => build::run(&args, screen).await,
         Command::Pack(args) => pack::run(&args, screen).await,
+        Command::Test(args) => test::run(&args, &global, screen).await,
+        Command::Docs(args) => docs::run(&args, &global, screen).await,
         Command::Accept(args) => accept::run(&args, &global, screen).await,
         Command::Learn(args) => learn::run(&args, &global, screen).await,
         Command::Validate(args) => validate::run(&args, &global, screen).await,

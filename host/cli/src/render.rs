@@ -19,7 +19,7 @@ use crate::exit::Failure;
 
 pub(crate) use ends::{allow, collect_denials, denial, end, end_json, file_lines};
 pub(crate) use live::{Live, describe};
-pub(crate) use parameters::parameters;
+pub(crate) use parameters::{list as parameter_list, parameters};
 pub(crate) use receipt::{receipt_line, receipt_table, time};
 pub(crate) use table::Table;
 

@@ -21,7 +21,7 @@ const MAX_TEXT: usize = 500;
 const MAX_CODE: usize = 100;
 
 /// Where a host's events go, and what they pass on their way.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Auditor {
     pub audit: Option<Arc<dyn Audit>>,
     pub redact: Option<Arc<dyn Redact>>,

@@ -20,6 +20,7 @@ use crate::admit::Permit;
 use crate::audit::{Beginning, Recorded};
 use crate::bindings::ampoule::plugin::types;
 use crate::bindings::exports::ampoule::llm::llm;
+use crate::bindings::exports::ampoule::plugin::catalog;
 use crate::engine::FUEL_YIELD_INTERVAL;
 use crate::grants::Grants;
 use crate::host::{Host, HostFault};
@@ -763,18 +764,19 @@ fn read_error(call: &Running, error: types::Error) -> End {
     End::Failed(error)
 }
 
-/// Sets up a call of a connector, whose service the host itself asks for, and records that it
-/// begins.
+/// Sets up a call of an export that the host itself asks, a connector's or a catalogue's, and
+/// records that it begins.
 async fn connect(
     host: Host,
     binding: Arc<Binding>,
+    export: &str,
     context: CallContext,
 ) -> Result<(Live, Arc<Code>, Recorded), ToolError> {
     let refused = |end: End| end.into_result().err().unwrap_or_default();
     let above = context.budget.clone().unwrap_or_else(|| host.run_account());
     let limits = binding.limits_for(context.principal.as_deref());
     let account = above.child(limits);
-    let (id, tool) = (host.next_id(), format!("{}/llm", binding.name));
+    let (id, tool) = (host.next_id(), format!("{}/{export}", binding.name));
     let beginning = Beginning {
         id: &id,
         tool: &tool,
@@ -833,7 +835,7 @@ pub(crate) async fn models(
     binding: Arc<Binding>,
     context: CallContext,
 ) -> Result<Vec<ModelInfo>, ToolError> {
-    let (mut live, code, recorded) = connect(host, binding, context).await?;
+    let (mut live, code, recorded) = connect(host, binding, "llm", context).await?;
     let models = live.run(async |store: &mut Store<CallState>| {
         let instance = code.pre.instantiate_async(&mut *store).await?;
         let indices = code.llm.as_ref();
@@ -855,6 +857,47 @@ pub(crate) async fn models(
     Ok(models)
 }
 
+/// The tools that a plugin's catalogue offers a binding, unread.
+pub(crate) async fn discover(
+    host: Host,
+    binding: Arc<Binding>,
+) -> Result<Vec<catalog::ToolDefinition>, ToolError> {
+    let context = CallContext::default();
+    let (mut live, code, recorded) = connect(host, binding, "catalog", context).await?;
+    let call = live.call.clone();
+    let discovered = live.run(async |store: &mut Store<CallState>| {
+        let instance = code.pre.instantiate_async(&mut *store).await?;
+        let indices = code.catalog.as_ref();
+        let indices = indices.ok_or_else(|| crate::host::fault("the plugin has no catalogue"))?;
+        let discovered = indices.load(&mut *store, &instance)?.call_discover(&mut *store).await?;
+        for tool in discovered.iter().flatten() {
+            let texts = [&tool.output_schema, &tool.meta].into_iter().flatten();
+            let bytes = [&tool.name, &tool.description, &tool.input_schema];
+            let bytes = bytes.into_iter().chain(texts).map(String::len).sum::<usize>();
+            call.account.charge(Meter::OutputBytes, bytes as u64)?;
+        }
+        Ok(discovered)
+    });
+    let (tools, end) = match discovered.await {
+        Ok(Ok(mut tools)) => {
+            live.call.clean("the catalogue", |cleaner| {
+                for tool in &mut tools {
+                    cleaner.text(&mut tool.name);
+                    cleaner.text(&mut tool.description);
+                    cleaner.json(&mut tool.input_schema);
+                    tool.output_schema.iter_mut().for_each(|schema| cleaner.json(schema));
+                    tool.meta.iter_mut().for_each(|meta| cleaner.json(meta));
+                }
+            });
+            (tools, End::Value(Output::default()))
+        }
+        Ok(Err(error)) => (Vec::new(), End::Failed(error.into())),
+        Err(end) => (Vec::new(), end),
+    };
+    live.close(end, recorded).into_result()?;
+    Ok(tools)
+}
+
 /// Asks a connector and sends what comes to `events`, until it is over or nobody listens.
 pub(crate) async fn stream(
     host: Host,
@@ -863,7 +906,7 @@ pub(crate) async fn stream(
     context: CallContext,
     events: mpsc::Sender<Result<ModelEvent, ToolError>>,
 ) {
-    let (mut live, code, recorded) = match connect(host, binding, context).await {
+    let (mut live, code, recorded) = match connect(host, binding, "llm", context).await {
         Ok(connected) => connected,
         Err(error) => return drop(events.send(Err(error)).await),
     };

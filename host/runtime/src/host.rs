@@ -50,6 +50,7 @@ struct Inner {
     seed: String,
     calls: AtomicU64,
     pooled: bool,
+    discovers: bool,
 }
 
 /// What a configuration makes, replaced whole.
@@ -84,6 +85,7 @@ pub struct HostBuilder {
     cache: Option<(PathBuf, PathBuf)>,
     compile_in: Option<(PathBuf, Vec<OsString>)>,
     compile_limits: CompileLimits,
+    without_catalogs: bool,
 }
 
 impl fmt::Debug for HostBuilder {
@@ -190,6 +192,14 @@ impl HostBuilder {
         self
     }
 
+    /// Binds plugins whose tools depend on settings with the tools of their manifests alone, so that
+    /// no plugin is run before it is called. Default: their catalogues are asked.
+    #[must_use]
+    pub fn without_catalogs(mut self) -> HostBuilder {
+        self.without_catalogs = true;
+        self
+    }
+
     /// Makes the host. Must be called within a Tokio runtime, as must everything of a host.
     ///
     /// # Errors
@@ -213,7 +223,7 @@ impl HostBuilder {
         let admission = Admission::new(&self.config.concurrency);
         let sessions = Sessions::new(&self.config.sessions);
         let loaded = Loaded::new(self.config, &compiler).await?;
-        Ok(Host(Arc::new(Inner {
+        let host = Host(Arc::new(Inner {
             compiler,
             loaded: RwLock::new(loaded),
             others: self.others,
@@ -227,7 +237,11 @@ impl HostBuilder {
             seed: crate::digest::secret_id()[..8].to_owned(),
             calls: AtomicU64::new(0),
             pooled,
-        })))
+            discovers: !self.without_catalogs,
+        }));
+        let discovered = host.discovered().await;
+        host.install(discovered);
+        Ok(host)
     }
 }
 
@@ -423,10 +437,64 @@ impl Host {
     /// The configuration is unusable; everything stays as it was.
     pub async fn reload(&self, config: Config) -> Result<(), HostError> {
         let loaded = Loaded::new(config, &self.0.compiler).await?;
+        let loaded = self.beside(loaded).discovered().await;
         self.0.admission.configure(&loaded.config.concurrency);
         self.0.sessions.configure(&loaded.config.sessions);
-        *self.0.loaded.write().unwrap_or_else(PoisonError::into_inner) = loaded;
+        self.install(loaded);
         Ok(())
+    }
+
+    fn install(&self, loaded: Arc<Loaded>) {
+        *self.0.loaded.write().unwrap_or_else(PoisonError::into_inner) = loaded;
+    }
+
+    /// A host that shares all with this one but what a configuration makes.
+    fn beside(&self, loaded: Arc<Loaded>) -> Host {
+        let inner = &*self.0;
+        Host(Arc::new(Inner {
+            compiler: inner.compiler.clone(),
+            loaded: RwLock::new(loaded),
+            others: inner.others.clone(),
+            models: inner.models.clone(),
+            secrets: inner.secrets.clone(),
+            ask: inner.ask.clone(),
+            egress: inner.egress.clone(),
+            admission: inner.admission.clone(),
+            sessions: inner.sessions.clone(),
+            auditor: inner.auditor.clone(),
+            seed: crate::digest::secret_id()[..8].to_owned(),
+            calls: AtomicU64::new(0),
+            pooled: inner.pooled,
+            discovers: inner.discovers,
+        }))
+    }
+
+    /// What this host's configuration makes, with the tools that the catalogues of its plugins
+    /// offer.
+    async fn discovered(&self) -> Arc<Loaded> {
+        let loaded = self.loaded();
+        let asked = loaded
+            .registry
+            .bindings
+            .values()
+            .filter(|binding| self.0.discovers && binding.plugin.has_catalog());
+        let asked: Vec<_> = asked.cloned().collect();
+        if asked.is_empty() {
+            return loaded;
+        }
+        let answers = asked.iter().map(|binding| crate::discover::tools(self, binding));
+        let answers = futures::future::join_all(answers).await;
+        let mut registry = Registry::clone(&loaded.registry);
+        for (binding, tools) in asked.iter().zip(answers) {
+            let compiler = &self.0.compiler;
+            registry.add_discovered(&binding.name, tools, &loaded.config, compiler).await;
+        }
+        Arc::new(Loaded {
+            config: loaded.config.clone(),
+            registry: Arc::new(registry),
+            run_limits: loaded.run_limits,
+            secrets: loaded.secrets.clone(),
+        })
     }
 
     /// The configuration in force.

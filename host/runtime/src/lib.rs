@@ -45,6 +45,7 @@ mod cache;
 mod call;
 pub mod config;
 mod digest;
+mod discover;
 pub mod egress;
 mod engine;
 mod error;

@@ -22,7 +22,9 @@ use crate::binary::without_version;
 use crate::egress::{AudiencePattern, toml_key};
 use crate::error::HostError;
 use crate::files;
-use crate::manifest::{FileAccess, Requests, SecretRequest, is_plugin_name, is_tool_name};
+use crate::manifest::{
+    FileAccess, Requests, SecretRequest, ToolManifest, is_plugin_name, is_tool_name,
+};
 
 /// The version of the format.
 const VERSION: u32 = 1;
@@ -84,6 +86,10 @@ pub struct Pin {
     /// Its tools, and what calling each may do.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tools: BTreeMap<String, ToolPin>,
+    /// Those of them that its catalogue offers, and the digests of their definitions as models see
+    /// them: `sha256:` and 64 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub discovered: BTreeMap<String, String>,
 }
 
 /// What calling a tool may do. What is left out it may not.
@@ -247,7 +253,14 @@ impl Pin {
             serves: manifest.map(|m| m.services.iter().cloned().collect()).unwrap_or_default(),
             capabilities: manifest.map(|m| canonical(&m.capabilities)).unwrap_or_default(),
             tools: tools.map(|(name, effects)| (name.to_owned(), effects.into())).collect(),
+            discovered: BTreeMap::new(),
         }
+    }
+
+    /// The same with the definitions of the tools that its catalogue offers.
+    pub(crate) fn with_discovered(self, tools: &[ToolManifest]) -> Pin {
+        let digests = tools.iter().map(|tool| (tool.name.clone(), tool.digest()));
+        Pin { discovered: digests.collect(), ..self }
     }
 
     fn check(&self) -> Result<(), String> {
@@ -311,6 +324,11 @@ impl Pin {
                     more.push(format!("the tool {name} {tool}; before it was: {old}"));
                 }
                 Some(_) => {}
+            }
+        }
+        for (name, digest) in &self.discovered {
+            if accepted.tools.contains_key(name) && accepted.discovered.get(name) != Some(digest) {
+                more.push(format!("the tool {name}, whose definition is another one now"));
             }
         }
         more.into_iter().map(line).collect()

@@ -38,18 +38,23 @@ pub struct Manifest {
     pub version: String,
     /// What it is for, in a line.
     pub summary: String,
+    /// The group of the catalogue it belongs to, such as `data` or `web`: lower-case letters and
+    /// `-`, beginning with a letter, at most 32.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// SPDX licence expression.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub license: Option<String>,
+    /// Whether its instances may be kept between the calls of a session. Default: each call gets
+    /// a fresh one.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub sessions: bool,
     /// What it asks for.
     #[serde(default)]
     pub capabilities: Requests,
     /// The limits it needs, where they differ from the host's defaults.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub limits: BTreeMap<String, LimitValue>,
-    /// Whether an instance may be kept between the calls of a session: it keeps what it was told.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub sessions: bool,
     /// JSON Schema of a binding's settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings_schema: Option<Value>,
@@ -208,7 +213,15 @@ impl Requests {
 }
 
 impl ToolManifest {
-    fn check(&self) -> Result<(), String> {
+    /// Digest of what a model or caller is told of it, in canonical order.
+    pub(crate) fn digest(&self) -> String {
+        let told = ToolManifest { examples: Vec::new(), ..self.clone() };
+        let mut value = serde_json::to_value(told).unwrap_or_default();
+        value.sort_all_objects();
+        crate::digest::of(value.to_string().as_bytes())
+    }
+
+    pub(crate) fn check(&self) -> Result<(), String> {
         check_name("tool", &self.name)?;
         let of = |what: &str| format!("{what} of `{}`", self.name);
         check_text(&of("the title"), self.title.as_deref().unwrap_or_default())?;
@@ -256,6 +269,13 @@ impl Manifest {
         check_text("the version", &self.version)?;
         check_text("the summary", &self.summary)?;
         check_text("the licence", self.license.as_deref().unwrap_or_default())?;
+        if let Some(group) = self.group.as_deref().filter(|group| !is_group(group)) {
+            return Err(format!(
+                "the group `{}` is not lower-case letters and `-`, beginning with a letter (at \
+                 most 32)",
+                shown(group)
+            ));
+        }
         limits(&self.limits)?;
         self.capabilities.check("capabilities")?;
         if let Some(optional) = self.capabilities.optional.as_deref() {
@@ -348,6 +368,13 @@ pub fn is_plugin_name(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
+/// Whether `name` can name a group of the catalogue.
+fn is_group(name: &str) -> bool {
+    name.len() <= 32
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+}
+
 /// Whether `name` can name a tool, a service or a secret.
 pub(crate) fn is_tool_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
@@ -400,12 +427,15 @@ pub struct PluginFile {
     pub summary: Option<String>,
     /// Default: the licence in `Cargo.toml`.
     pub license: Option<String>,
+    /// The group of the catalogue it belongs to: data, text, documents, logic, time-and-ids,
+    /// safety, code, web, models, files, or another of lower-case letters and `-`.
+    pub group: Option<String>,
+    /// Whether its instances may be kept between the calls of a session. Default: no.
+    pub sessions: bool,
     /// What it asks for.
     pub capabilities: Requests,
     /// The limits it needs.
     pub limits: BTreeMap<String, LimitValue>,
-    /// Whether an instance may be kept between the calls of a session.
-    pub sessions: bool,
     /// JSON Schema of a binding's settings, where the code's types do not give one.
     pub settings_schema: Option<Value>,
     /// What to add to the tools the code describes, or whole tools where it describes none.
@@ -488,6 +518,21 @@ mod tests {
         }
         let endless = refused(json!({ "services": ["\n".repeat(100_000)] }));
         assert!(endless.len() < 300 && !endless.contains('\n'), "{endless}");
+    }
+
+    #[test]
+    fn groups_are_words() {
+        let group = |name: &str| read(|manifest| manifest["group"] = json!(name));
+        let manifest = group("time-and-ids").expect("a group");
+        assert_eq!(manifest.group.as_deref(), Some("time-and-ids"));
+        assert!(!manifest.sessions);
+        let long = "x".repeat(33);
+        for bad in ["", "Data", "a b", "a1", "-a", "a\nb", "é", &long] {
+            let error = group(bad).unwrap_err();
+            assert!(error.starts_with("the group `") && !error.contains('\n'), "{bad:?}: {error}");
+        }
+        let kept = read(|manifest| manifest["sessions"] = json!(true));
+        assert!(kept.is_ok_and(|manifest| manifest.sessions));
     }
 
     #[test]

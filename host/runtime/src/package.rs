@@ -229,6 +229,7 @@ fn merge(description: Description, folder: &Path) -> Result<Manifest, HostError>
             Some(summary) => summary,
             None => return Err(missing("summary")),
         },
+        group: file.group,
         license: file.license.or(text(cargo.license, folder, "license")),
         capabilities: file.capabilities,
         limits: file.limits,

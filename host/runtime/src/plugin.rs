@@ -20,6 +20,9 @@ use crate::reflect::{self, ReflectedTool};
 use crate::state::{CallState, lock};
 use crate::worker::Worker;
 
+/// What a plugin exports whose tools depend on the settings of its binding.
+const CATALOG: &str = "ampoule:plugin/catalog";
+
 /// One plugin's file.
 pub(crate) struct Plugin {
     /// Where it is.
@@ -43,6 +46,7 @@ pub(crate) struct Code {
     pub pre: InstancePre<CallState>,
     pub tool: Option<iface::tool::GuestIndices>,
     pub component: Option<iface::component::GuestIndices>,
+    pub catalog: Option<iface::catalog::GuestIndices>,
     pub llm: Option<llm::llm::GuestIndices>,
     /// The functions of a component without a manifest.
     pub reflected: Vec<ReflectedTool>,
@@ -102,6 +106,11 @@ impl Plugin {
             code: OnceLock::new(),
             compilation: Mutex::default(),
         })
+    }
+
+    /// Whether its tools depend on the settings of its binding.
+    pub(crate) fn has_catalog(&self) -> bool {
+        self.manifest.is_some() && self.binary.exports(CATALOG)
     }
 
     /// The code: from the cache, or compiled now, once for all who ask. Whoever stops waiting
@@ -193,6 +202,10 @@ impl Plugin {
                 .then(|| iface::component::GuestIndices::new(&pre))
                 .transpose()
                 .map_err(malformed)?,
+            catalog: has(CATALOG)
+                .then(|| iface::catalog::GuestIndices::new(&pre))
+                .transpose()
+                .map_err(malformed)?,
             llm: has("ampoule:llm/llm")
                 .then(|| llm::llm::GuestIndices::new(&pre))
                 .transpose()
@@ -237,7 +250,8 @@ pub(crate) fn check_exports(manifest: &Manifest, binary: &Binary) -> Result<(), 
     use ampoule_contract::ToolKind;
     let provides = |kind| manifest.tools.iter().any(|tool| tool.kind == kind);
     for (promised, interface) in [
-        (provides(ToolKind::Tool), "ampoule:plugin/tool"),
+        // What a catalogue names is called as any tool.
+        (provides(ToolKind::Tool) || binary.exports(CATALOG), "ampoule:plugin/tool"),
         (provides(ToolKind::Component), "ampoule:plugin/component"),
         (manifest.services.iter().any(|service| service == "llm"), "ampoule:llm/llm"),
     ] {

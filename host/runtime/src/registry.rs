@@ -19,12 +19,12 @@ use crate::principals::Principals;
 use crate::schema::Schema;
 
 /// All bindings and tools of a host at one time.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Registry {
     pub bindings: BTreeMap<String, Arc<Binding>>,
     pub tools: BTreeMap<String, Arc<BoundTool>>,
-    /// Files and bindings that were refused, and why. The others work all the same.
-    pub refused: Vec<HostError>,
+    /// Files, bindings and catalogues that were refused, and why. The others work all the same.
+    pub refused: Vec<Arc<HostError>>,
     pub principals: Principals,
 }
 
@@ -157,25 +157,29 @@ impl Registry {
         for path in registry.search(&config.plugins) {
             match Plugin::read(&path, &mut index) {
                 Ok(plugin) => found.add(plugin),
-                Err(error) => registry.refused.push(error),
+                Err(error) => registry.refuse(error),
             }
         }
+        // A file that several bindings name is one plugin, compiled once.
+        let mut named: BTreeMap<&str, Arc<Plugin>> = BTreeMap::new();
         for (name, binding) in &config.bindings {
             let plugin = match binding.plugin.as_deref() {
                 // A path means that file, whatever others call themselves.
-                Some(path) if binding.names_a_path() => {
-                    Plugin::read(Path::new(path), &mut index).map(Arc::new)
-                }
+                Some(path) if binding.names_a_path() => match named.get(path) {
+                    Some(known) => Ok(known.clone()),
+                    None => Plugin::read(Path::new(path), &mut index)
+                        .map(|plugin| named.entry(path).or_insert(Arc::new(plugin)).clone()),
+                },
                 wanted => found.plugin(wanted.unwrap_or(name), name).cloned().map_err(|problem| {
                     HostError::config("ampoule.toml", format!("[bindings.{name}]: {problem}"))
                 }),
             };
             let bound = match plugin {
-                Ok(plugin) => registry.bind(name, plugin, config, binding, compiler).await,
+                Ok(plugin) => registry.bind(name, plugin, config, binding, None, compiler).await,
                 Err(error) => Err(error),
             };
             if let Err(error) = bound {
-                registry.refused.push(error);
+                registry.refuse(error);
             }
         }
         for (name, plugins) in &found.0 {
@@ -185,7 +189,7 @@ impl Registry {
             let bound = match &plugins[..] {
                 [plugin] if plugin.manifest.is_some() => {
                     let nothing = BindingConfig::default();
-                    registry.bind(name, plugin.clone(), config, &nothing, compiler).await
+                    registry.bind(name, plugin.clone(), config, &nothing, None, compiler).await
                 }
                 [plugin] => {
                     let message = format!(
@@ -201,7 +205,7 @@ impl Registry {
                 }
             };
             if let Err(error) = bound {
-                registry.refused.push(error);
+                registry.refuse(error);
             }
         }
         if let Some(cache) = &compiler.cache {
@@ -229,11 +233,40 @@ impl Registry {
                     files.extend(found);
                 }
                 Err(source) => {
-                    self.refused.push(HostError::Io { path: place.clone(), source });
+                    self.refuse(HostError::Io { path: place.clone(), source });
                 }
             }
         }
         files
+    }
+
+    fn refuse(&mut self, error: HostError) {
+        self.refused.push(Arc::new(error));
+    }
+
+    /// Binds a plugin once more, with the tools that its catalogue offers this binding, or says why
+    /// it keeps only its own.
+    pub(crate) async fn add_discovered(
+        &mut self,
+        name: &str,
+        discovered: Result<Vec<ToolManifest>, String>,
+        all: &Config,
+        compiler: &Arc<Compiler>,
+    ) {
+        let Some(binding) = self.bindings.get(name).cloned() else { return };
+        let bound = match discovered {
+            Ok(tools) => {
+                let (plugin, config) = (binding.plugin.clone(), binding.config.clone());
+                self.bind(name, plugin, all, &config, Some(tools), compiler).await
+            }
+            Err(problem) => {
+                let message = format!("bound as `{name}`: its catalogue: {problem}");
+                Err(HostError::plugin(&binding.plugin.path, message))
+            }
+        };
+        if let Err(error) = bound {
+            self.refuse(error);
+        }
     }
 
     async fn bind(
@@ -242,6 +275,7 @@ impl Registry {
         plugin: Arc<Plugin>,
         all: &Config,
         config: &BindingConfig,
+        discovered: Option<Vec<ToolManifest>>,
         compiler: &Arc<Compiler>,
     ) -> Result<(), HostError> {
         let refused = |message: String| {
@@ -267,12 +301,14 @@ impl Registry {
                 Grants::new(name, &asked, &config.grant)
             }
         };
-        let tools = match &plugin.manifest {
+        let mut tools = match &plugin.manifest {
             Some(manifest) => from_manifest(manifest),
             None => reflected(&plugin, compiler).await?,
         };
-        let offered = tools.iter().map(|(tool, _)| (tool.name.as_str(), tool.effects));
-        let pin = Pin::new(&plugin, offered);
+        let discovered = discovered.unwrap_or_default();
+        let offered = tools.iter().map(|(tool, _)| tool).chain(&discovered);
+        let pin = Pin::new(&plugin, offered.map(|tool| (tool.name.as_str(), tool.effects)))
+            .with_discovered(&discovered);
         if let Some(lock) = &all.lock {
             lock.admit(name, &pin, config.names_a_path()).map_err(refused)?;
         }
@@ -291,7 +327,9 @@ impl Registry {
             plugin: plugin.clone(),
             recorded: OnceLock::new(),
         });
-        let alone = tools.len() == 1;
+        tools.extend(discovered.into_iter().map(|tool| (tool, EntryPoint::Tool)));
+        // What a catalogue offers may come and go; the ids of the others stay.
+        let alone = tools.len() == 1 && !plugin.has_catalog();
         for (tool, entry) in tools {
             let id = if alone { name.to_owned() } else { format!("{name}/{}", tool.name) };
             let definition = ToolDefinition {

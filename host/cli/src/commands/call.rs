@@ -24,23 +24,34 @@ pub(super) async fn run(
     global: &Global,
     screen: &mut Screen,
 ) -> Result<Exit, Failure> {
-    let CallArgs { tool, arguments, arg, workspace, principal, timeout, out, receipt, record } =
-        args;
+    let CallArgs {
+        tool,
+        arguments,
+        arg,
+        file,
+        workspace,
+        principal,
+        timeout,
+        out,
+        receipt,
+        record,
+    } = args;
     let workspace = super::workspace(workspace)?;
     let setup = Setup::find(global)?.with_plugins()?;
     crate::journal::keep_out_of(&setup, workspace.as_deref())?;
     let host = setup.host().await?;
     let definition =
         host.tools().into_iter().find(|known| known.id == tool || known.model_name() == tool);
+    let blobs = Blobs::default();
     let arguments = match &definition {
         // What it would be given need not be read where there is no such tool.
         None => String::new(),
         Some(definition) => {
             let most = limit(&host, definition, Meter::ArgumentBytes);
-            arguments::read(arguments, arg, most)?
+            let arguments = arguments::read(arguments, arg, most)?;
+            arguments::with_files(arguments, file, &blobs)?
         }
     };
-    let blobs = Blobs::default();
     let (sender, events) = unbounded_channel();
     let context = CallContext {
         principal,

@@ -168,10 +168,16 @@ fn head(
     if let Some(license) = manifest.and_then(|manifest| manifest.license.as_ref()) {
         row("licence", one_line(license, 200));
     }
+    if let Some(group) = manifest.and_then(|manifest| manifest.group.clone()) {
+        row("group", group);
+    }
     row("size", bytes(binding.size));
     row("digest", binding.digest.clone());
     if let Some(manifest) = manifest.filter(|manifest| !manifest.services.is_empty()) {
         row("serves", one_line(&manifest.services.join(", "), 200));
+    }
+    if manifest.is_some_and(|manifest| manifest.sessions) {
+        row("sessions", "its instances may be kept between the calls of a session".into());
     }
     let imports = binding.imports.iter().map(|import| one_line(import, 120)).collect::<Vec<_>>();
     row("imports", if imports.is_empty() { "nothing".into() } else { imports.join(", ") });
@@ -277,7 +283,7 @@ pub(super) fn command(tool: &ToolDefinition, example: &Example) -> String {
 }
 
 /// What calling a tool may change, in words.
-fn effects(effects: &Effects) -> String {
+pub(super) fn effects(effects: &Effects) -> String {
     let mut words = Vec::new();
     match (effects.read_only, effects.destructive) {
         (true, _) => words.push("read-only"),

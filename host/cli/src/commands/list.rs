@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 
 use crate::args::{Global, ListArgs};
 use crate::exit::{Exit, Failure};
-use crate::render::{CODE, FAINT, Screen, Table, WARN, bytes, first_sentence, one_line, paint};
+use crate::render::{
+    CODE, FAINT, STRONG, Screen, Table, WARN, bytes, first_sentence, one_line, paint,
+};
 use crate::setup::Setup;
 
 pub(super) async fn run(
@@ -25,16 +27,7 @@ pub(super) async fn run(
         screen.document(&json!({ "tools": tools, "refused": host.refused() }))?;
         return Ok(Exit::Ok);
     }
-    let mut table = Table::new(["tool", "kind", "size", "may", "what it does"]).right([2]);
-    for entry in &entries {
-        table.row([
-            paint(CODE, one_line(&entry.id, 130)),
-            entry.kind.clone(),
-            bytes(entry.binding.size),
-            may(&entry.binding.reach),
-            first_sentence(&entry.description),
-        ]);
-    }
+    let table = if args.plain { plain(&entries) } else { grouped(&entries) };
     let width = screen.width();
     if table.is_empty() {
         match (&args.pattern, host.tools().len()) {
@@ -49,6 +42,28 @@ pub(super) async fn run(
     }
     super::refused(&host, screen)?;
     Ok(Exit::Ok)
+}
+
+/// A line for each entry.
+fn plain(entries: &[Entry]) -> Table {
+    let mut table = Table::new(["tool", "kind", "size", "may", "what it does"]).right([2]);
+    entries.iter().for_each(|entry| entry.add_to(&mut table, ""));
+    table
+}
+
+/// The same below the names of the groups; what has none comes last.
+fn grouped(entries: &[Entry]) -> Table {
+    let mut groups: BTreeMap<(bool, &str), Vec<&Entry>> = BTreeMap::new();
+    for entry in entries {
+        let group = entry.group();
+        groups.entry((group.is_none(), group.unwrap_or("other"))).or_default().push(entry);
+    }
+    let mut table = Table::new(["tool", "kind", "size", "may", "what it does"]).right([2]);
+    for ((_, group), entries) in groups {
+        table.row([paint(STRONG, group)]);
+        entries.into_iter().for_each(|entry| entry.add_to(&mut table, "  "));
+    }
+    table
 }
 
 /// Whether an id is meant: by a pattern, or by a text that stands anywhere in it.
@@ -105,6 +120,20 @@ fn entries(host: &Host) -> Vec<Entry> {
 }
 
 impl Entry {
+    fn group(&self) -> Option<&str> {
+        self.binding.manifest.as_ref()?.group.as_deref()
+    }
+
+    fn add_to(&self, table: &mut Table, indent: &str) {
+        table.row([
+            format!("{indent}{}", paint(CODE, one_line(&self.id, 130))),
+            self.kind.clone(),
+            bytes(self.binding.size),
+            may(&self.binding.reach),
+            first_sentence(&self.description),
+        ]);
+    }
+
     fn to_json(&self) -> Value {
         json!({
             "id": self.id,
@@ -112,6 +141,7 @@ impl Entry {
             "title": self.title,
             "description": self.description,
             "binding": self.binding.name,
+            "group": self.group(),
             "path": self.binding.path,
             "digest": self.binding.digest,
             "size": self.binding.size,

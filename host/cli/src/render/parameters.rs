@@ -13,19 +13,40 @@ const MAX_ROWS: usize = 200;
 /// The most alternatives named of a type.
 const MAX_ALTERNATIVES: usize = 12;
 
+/// A parameter in words, each safe and in one line.
+pub(crate) struct Parameter {
+    pub(crate) path: String,
+    pub(crate) kind: String,
+    pub(crate) required: bool,
+    /// Empty where there is none.
+    pub(crate) default: String,
+    pub(crate) description: String,
+}
+
 /// The parameters of a tool: name, type, whether it is required, default, description.
 pub(crate) fn parameters(schema: &Value, indent: usize) -> Table {
     let mut table =
         Table::new(["parameter", "type", "required", "default", "description"]).indent(indent);
-    let mut rows = Vec::new();
-    add(schema, schema, "", 0, &mut rows);
-    for row in rows {
-        table.row(row);
+    for parameter in list(schema) {
+        table.row([
+            paint(CODE, parameter.path),
+            parameter.kind,
+            if parameter.required { "yes".into() } else { paint(FAINT, "no") },
+            parameter.default,
+            parameter.description,
+        ]);
     }
     table
 }
 
-fn add(root: &Value, schema: &Value, prefix: &str, depth: usize, rows: &mut Vec<[String; 5]>) {
+/// The parameters of a tool, those of objects inside it after it.
+pub(crate) fn list(schema: &Value) -> Vec<Parameter> {
+    let mut parameters = Vec::new();
+    add(schema, schema, "", 0, &mut parameters);
+    parameters
+}
+
+fn add(root: &Value, schema: &Value, prefix: &str, depth: usize, rows: &mut Vec<Parameter>) {
     let schema = resolved(root, schema);
     let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return };
     let required = schema.get("required").and_then(Value::as_array);
@@ -38,13 +59,13 @@ fn add(root: &Value, schema: &Value, prefix: &str, depth: usize, rows: &mut Vec<
         let is_required = required.is_some_and(|names| names.iter().any(|n| n == name.as_str()));
         let default = property.get("default").map(|value| one_line(&value.to_string(), 40));
         let description = property.get("description").and_then(Value::as_str).unwrap_or_default();
-        rows.push([
-            paint(CODE, &path),
-            kind(root, property, 0),
-            if is_required { "yes".into() } else { paint(FAINT, "no") },
-            default.unwrap_or_default(),
-            one_line(description, 400),
-        ]);
+        rows.push(Parameter {
+            path: path.clone(),
+            kind: kind(root, property, 0),
+            required: is_required,
+            default: default.unwrap_or_default(),
+            description: one_line(description, 400),
+        });
         if depth + 1 < MAX_DEPTH {
             add(root, property, &format!("{path}."), depth + 1, rows);
             if let Some(items) = property.get("items") {

@@ -6,7 +6,9 @@ fn a_file_needs_no_configuration() {
     let ended = folder.run(&["inspect", "plugins/probe.wasm"]);
     assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
     for part in [
-        "probe 1.2.3\nAnswers its arguments\n\n  file     plugins/probe.wasm\n  licence  MIT\n",
+        "probe 1.2.3\nAnswers its arguments\n\n  file      plugins/probe.wasm\n  licence   MIT\n",
+        "  group     logic\n",
+        "  sessions  its instances may be kept between the calls of a session\n",
         "This plugin can at most\n  send GET https://example.com/** (optional)\n  use the secret \
          api-key, sent to https://example.com, without reading it (optional)\n",
         "  fuel             10,000,000     memory             64 MiB\n",

@@ -21,11 +21,18 @@ fn tools_are_listed_with_what_they_may() {
     assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
     assert_eq!(
         without_size(&ended.stdout),
+        "tool          kind     size  may             what it does\n\
+         logic\n  \
+         probe/fail  tool [SIZE]  http! secrets!  Fails\n"
+    );
+    let ended = folder.run(&["list", "fail", "--plain"]);
+    assert_eq!(
+        without_size(&ended.stdout),
         "tool        kind     size  may             what it does\n\
          probe/fail  tool [SIZE]  http! secrets!  Fails\n"
     );
     let all = folder.run(&["list"]);
-    assert_eq!(all.stdout.lines().count(), 6, "{}", all.stdout);
+    assert_eq!(all.stdout.lines().count(), 7, "{}", all.stdout);
     assert!(all.stdout.contains("Answers its arguments\n"), "{}", all.stdout);
     folder.check(&["list", "nothing"], 0, "", "none of the 5 tools matches `nothing`\n");
 }
@@ -54,7 +61,10 @@ fn json_holds_tools_and_what_was_refused() {
     let tool = &document["tools"][0];
     assert_eq!((tool["id"].as_str(), tool["callable"].as_bool()), (Some("probe/echo"), Some(true)));
     assert_eq!(tool["reach"][0]["capability"], "http");
-    assert_eq!(tool["reach"][0]["granted"], false);
+    assert_eq!(
+        (tool["reach"][0]["granted"].as_bool(), &tool["group"]),
+        (Some(false), &"logic".into())
+    );
     let refused = document["refused"][0].as_str().unwrap();
     assert!(refused.ends_with("it is not a WebAssembly component"), "{refused}");
 
@@ -87,12 +97,12 @@ fn the_search_path_comes_from_option_environment_or_folder() {
     std::fs::rename(folder.path().join("plugins"), folder.path().join("elsewhere")).unwrap();
     assert_eq!(folder.run(&["list"]).code, 7);
     let count = |ended: &crate::harness::Ended| ended.stdout.lines().count();
-    assert_eq!(count(&folder.run(&["list", "--plugins", "elsewhere"])), 6);
+    assert_eq!(count(&folder.run(&["list", "--plugins", "elsewhere"])), 7);
     let child = folder
         .command(&["list"])
         .env("AMPOULE_PLUGINS", std::env::join_paths(["nothing", "elsewhere"]).unwrap())
         .spawn();
-    assert_eq!(count(&folder.end(child.unwrap())), 6);
+    assert_eq!(count(&folder.end(child.unwrap())), 7);
 }
 
 #[test]

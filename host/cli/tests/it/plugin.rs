@@ -61,6 +61,8 @@ name = "probe"
 version = "1.2.3"
 license = "MIT"
 summary = "Answers its arguments"
+group = "logic"
+sessions = true
 
 [capabilities.optional]
 http = ["GET https://example.com/**"]

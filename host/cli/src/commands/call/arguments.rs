@@ -5,7 +5,8 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value};
+use ampoule::{Blob, Blobs};
+use serde_json::{Map, Value, json};
 
 use crate::exit::Failure;
 
@@ -35,6 +36,41 @@ pub(super) fn read(
         Some(path) => bounded(File::open(&path).map_err(unreadable(&path))?, most, &path),
         None => text(arguments.into_encoded_bytes(), "the arguments"),
     }
+}
+
+/// The largest file that becomes a blob: 512 MiB, which is all a plugin may ask to hold.
+const MAX_FILE_BYTES: u64 = 512 << 20;
+
+/// Puts each file into `blobs` and `{"$blob": id}` into the arguments, under its key.
+///
+/// # Errors
+/// A file cannot be read or is too large, or the arguments are no object to put it into.
+pub(super) fn with_files(
+    arguments: String,
+    files: Vec<(String, PathBuf)>,
+    blobs: &Blobs,
+) -> Result<String, Failure> {
+    if files.is_empty() {
+        return Ok(arguments);
+    }
+    let Ok(Value::Object(mut fields)) = serde_json::from_str(&arguments) else {
+        return Err(Failure::usage("with --file the arguments must be a JSON object"));
+    };
+    for (key, path) in files {
+        let mut data = Vec::new();
+        let file = File::open(&path).map_err(unreadable(&path))?;
+        file.take(MAX_FILE_BYTES + 1).read_to_end(&mut data).map_err(unreadable(&path))?;
+        if data.len() as u64 > MAX_FILE_BYTES {
+            let most = MAX_FILE_BYTES >> 20;
+            return Err(Failure::usage(format!("{} is larger than {most} MiB", path.display())));
+        }
+        // The store is this call's own; nobody else could guess at it.
+        let id = format!("file-{}", blobs.len());
+        let media_type = "application/octet-stream".to_owned();
+        blobs.insert(id.clone(), Blob { media_type, data: data.into() });
+        fields.insert(key, json!({ "$blob": id }));
+    }
+    Ok(Value::Object(fields).to_string())
 }
 
 /// The path in `@PATH`.
@@ -78,7 +114,23 @@ fn text(bytes: Vec<u8>, from: &str) -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+
+    #[test]
+    fn files_become_blobs() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a");
+        std::fs::write(&path, b"\xff").expect("written");
+        let blobs = Blobs::default();
+        let files = || vec![("data".to_owned(), path.clone())];
+        let arguments = with_files(r#"{"n":1}"#.into(), files(), &blobs).expect("an object");
+        let arguments: Value = serde_json::from_str(&arguments).expect("JSON");
+        let id = arguments["data"]["$blob"].as_str().expect("an id");
+        assert_eq!(blobs.get(id).expect("there").data, b"\xff"[..]);
+        assert_eq!(arguments["n"], 1);
+        assert!(with_files("[]".into(), files(), &blobs).is_err());
+        let gone = vec![("data".to_owned(), folder.path().join("gone"))];
+        assert!(with_files("{}".into(), gone, &blobs).is_err());
+    }
 
     #[test]
     fn no_more_is_read_than_is_needed_to_refuse_it() {

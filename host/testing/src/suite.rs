@@ -1,0 +1,194 @@
+//! Cases as data: what a suite's file holds.
+
+use std::path::{Component, Path, PathBuf};
+
+use ampoule::{Blob, Blobs, HostError};
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+/// A file of cases, `tests/<suite>.json` in a plugin's folder.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Suite {
+    /// Where the cases come from.
+    #[serde(default)]
+    pub source: Option<String>,
+    /// Their licence.
+    #[serde(default)]
+    pub license: Option<String>,
+    /// The cases.
+    pub cases: Vec<Case>,
+}
+
+/// A call and how it must end: with `value`, with at least `partial`, with `error`; with any value
+/// where it says none of them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    /// What it shows.
+    pub title: String,
+    /// The tool. Default: the only one of the plugin.
+    #[serde(default)]
+    pub tool: Option<String>,
+    /// The arguments. `{"$file": "corpus/a.pdf"}` stands for that file as a blob; its path is
+    /// relative to the folder of the suite.
+    pub arguments: Value,
+    /// The whole value. `{"$file": …}` in it stands for a blob of the same bytes.
+    #[serde(default, deserialize_with = "given")]
+    pub value: Option<Value>,
+    /// What the value must hold at least: the named fields of objects, arrays item by item, all
+    /// else as it is.
+    #[serde(default, deserialize_with = "given")]
+    pub partial: Option<Value>,
+    /// The code of the error.
+    #[serde(default)]
+    pub error: Option<String>,
+    /// A part of the error's message.
+    #[serde(default)]
+    pub message: Option<String>,
+    /// Why it is left out.
+    #[serde(default)]
+    pub skip: Option<String>,
+}
+
+/// Tells `null` from what is absent.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+impl Suite {
+    /// Reads the suites of a folder: all its files of JSON, in the order of their names.
+    ///
+    /// # Errors
+    /// A file cannot be read or is no suite; with the line.
+    pub fn read_all(folder: &Path) -> Result<Vec<(PathBuf, Suite)>, HostError> {
+        let io = |source| HostError::Io { path: folder.to_owned(), source };
+        let mut files = Vec::new();
+        for entry in folder.read_dir().map_err(io)? {
+            let path = entry.map_err(io)?.path();
+            if path.extension().is_some_and(|ending| ending == "json") {
+                files.push(path);
+            }
+        }
+        files.sort();
+        files.into_iter().map(|path| Suite::read(&path).map(|suite| (path, suite))).collect()
+    }
+
+    /// Reads one suite.
+    ///
+    /// # Errors
+    /// It cannot be read or is no suite; with the line.
+    pub fn read(path: &Path) -> Result<Suite, HostError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| HostError::Io { path: path.to_owned(), source })?;
+        let malformed = |message: String| HostError::Config { path: path.to_owned(), message };
+        let suite: Suite = serde_json::from_str(&text).map_err(|e| malformed(e.to_string()))?;
+        for case in &suite.cases {
+            case.check().map_err(|problem| malformed(format!("{:?}: {problem}", case.title)))?;
+        }
+        Ok(suite)
+    }
+}
+
+impl Case {
+    fn check(&self) -> Result<(), &'static str> {
+        let ends = [self.value.is_some(), self.partial.is_some(), self.error.is_some()];
+        match ends.into_iter().filter(|end| *end).count() {
+            0 | 1 if self.message.is_none() || self.error.is_some() => Ok(()),
+            0 | 1 => Err("`message` is a part of an error's, and there is no `error`"),
+            _ => Err("a case has one of `value`, `partial` and `error`"),
+        }
+    }
+}
+
+/// The file that a value `{"$file": "path"}` stands for.
+pub(crate) fn file_of(value: &Value) -> Option<&str> {
+    let fields = value.as_object().filter(|fields| fields.len() == 1)?;
+    fields.get("$file")?.as_str()
+}
+
+/// Reads a file that a suite names.
+///
+/// # Errors
+/// It leads out of the folder, or cannot be read.
+pub(crate) fn read_file(folder: &Path, name: &str) -> Result<Vec<u8>, String> {
+    let path = Path::new(name);
+    if !path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
+        return Err(format!("`{name}` leads out of {}", folder.display()));
+    }
+    let path = folder.join(path);
+    std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Puts the files that `arguments` name into `blobs`, and blobs in their place.
+///
+/// # Errors
+/// A file cannot be read.
+pub(crate) fn place_files(
+    arguments: &mut Value,
+    folder: &Path,
+    blobs: &Blobs,
+) -> Result<(), String> {
+    if let Some(name) = file_of(arguments) {
+        let data = Bytes::from(read_file(folder, name)?);
+        // The store is this call's own; nobody else could guess at it.
+        let id = format!("file-{}", blobs.len());
+        blobs.insert(id.clone(), Blob { media_type: "application/octet-stream".into(), data });
+        *arguments = serde_json::json!({ "$blob": id });
+        return Ok(());
+    }
+    match arguments {
+        Value::Array(items) => {
+            items.iter_mut().try_for_each(|item| place_files(item, folder, blobs))
+        }
+        Value::Object(fields) => {
+            fields.values_mut().try_for_each(|field| place_files(field, folder, blobs))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_suite_is_strict_and_null_is_a_value() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.json");
+        let read = |case: Value| {
+            let text = json!({ "source": "here", "cases": [case] }).to_string();
+            std::fs::write(&path, text).expect("written");
+            Suite::read(&path).map(|suite| suite.cases[0].clone()).map_err(|e| e.to_string())
+        };
+        let case = read(json!({ "title": "t", "arguments": {}, "value": null })).expect("a case");
+        assert_eq!((case.value, case.partial), (Some(Value::Null), None));
+        for (bad, problem) in [
+            (json!({ "title": "t", "arguments": {}, "values": 1 }), "unknown field `values`"),
+            (json!({ "title": "t", "arguments": {}, "value": 1, "error": "x" }), "\"t\": a case"),
+            (json!({ "title": "t", "arguments": {}, "message": "x" }), "there is no `error`"),
+            (json!({ "arguments": {} }), "missing field `title`"),
+        ] {
+            let error = read(bad).expect_err("refused");
+            assert!(error.contains(problem) && error.contains("a.json"), "{error}");
+        }
+    }
+
+    #[test]
+    fn files_become_blobs_and_stay_within_their_folder() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("a.bin"), b"\0\xff").expect("written");
+        let blobs = Blobs::default();
+        let mut arguments = json!({ "list": [{ "$file": "a.bin" }], "x": { "$file": 1 } });
+        place_files(&mut arguments, folder.path(), &blobs).expect("placed");
+        let id = arguments["list"][0]["$blob"].as_str().expect("an id").to_owned();
+        assert_eq!(blobs.get(&id).map(|blob| blob.data), Some(Bytes::from_static(b"\0\xff")));
+        assert_eq!(arguments["x"], json!({ "$file": 1 }));
+        for bad in ["../a.bin", "/etc/hostname", "gone"] {
+            let mut arguments = json!({ "$file": bad });
+            assert!(place_files(&mut arguments, folder.path(), &blobs).is_err(), "{bad}");
+        }
+    }
+}
