@@ -1,7 +1,7 @@
 //! WASI, for what language runtimes and foreign components import: stand-ins that reach nothing,
 //! `wasi:http` through the one egress, and the workspace, read-only, as the only directory.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ampoule_contract::Meter;
@@ -11,8 +11,14 @@ use http_body_util::{BodyExt, StreamBody};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::io::AsyncWrite;
-use wasmtime::component::{Linker, ResourceTable};
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, Resource, ResourceTable};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::filesystem::WasiFilesystemView as _;
+use wasmtime_wasi::p2::bindings::filesystem::types::{
+    Descriptor, DescriptorFlags, DescriptorType, ErrorCode, HostDescriptor as _, OpenFlags,
+    PathFlags,
+};
 use wasmtime_wasi::random::Deterministic;
 use wasmtime_wasi::{
     FsPerms, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView,
@@ -28,7 +34,8 @@ use super::{clock, log};
 use crate::egress::{EgressError, EgressRequest, RequestBody};
 use crate::manifest::FileAccess;
 use crate::replay::Tape;
-use crate::state::{CallState, Running};
+use crate::scan::Following;
+use crate::state::{CallState, Running, lock};
 
 /// The most random bytes one WASI call gives; they are drawn one by one and without a yield.
 const MAX_RANDOM_BYTES: u64 = 4096;
@@ -44,6 +51,7 @@ pub(crate) struct Wasi {
     ctx: WasiCtx,
     http: WasiHttpCtx,
     hooks: Outgoing,
+    printed: [Lines; 2],
 }
 
 /// Adds all of WASI 0.2 that may be imported.
@@ -52,22 +60,59 @@ pub(crate) struct Wasi {
 /// Two imports have the same name: a fault of the host.
 pub(crate) fn add_to_linker(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    add_open(linker)
 }
+
+/// Defines anew how a path is opened: what is neither a file nor a directory is not, because the
+/// thread that opens a named pipe waits for its other end, however long the call lives.
+fn add_open(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
+    type Arguments = (Resource<Descriptor>, PathFlags, String, OpenFlags, DescriptorFlags);
+    linker.allow_shadowing(true);
+    linker.instance(FILESYSTEM)?.func_wrap_async(
+        "[method]descriptor.open-at",
+        |mut caller: StoreContextMut<'_, CallState>, arguments: Arguments| {
+            Box::new(async move {
+                let (directory, path_flags, path, how, flags) = arguments;
+                let mut files = caller.data_mut().filesystem();
+                let at = Resource::new_borrow(directory.rep());
+                let found = files.stat_at(at, path_flags, path.clone()).await;
+                let waits = found.is_ok_and(|found| {
+                    use DescriptorType::{Directory, RegularFile, SymbolicLink};
+                    !matches!(found.type_, Directory | RegularFile | SymbolicLink)
+                });
+                if waits {
+                    return Ok((Err(ErrorCode::NotPermitted),));
+                }
+                match files.open_at(directory, path_flags, path, how, flags).await {
+                    Ok(opened) => Ok((Ok(opened),)),
+                    Err(error) => Ok((Err(error.downcast()?),)),
+                }
+            })
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// The interface under the version that `wasmtime-wasi` defines, which is the one that guests of
+/// every 0.2 are linked to.
+const FILESYSTEM: &str = "wasi:filesystem/types@0.2.12";
 
 impl Wasi {
     /// What a call gets: no environment, no arguments, no network of its own, the clock and
     /// randomness where they are granted, else a clock that stands still and zeros.
     fn new(call: &Arc<Running>) -> Wasi {
         let grants = &call.grants;
+        let [stdout, stderr] = ["stdout", "stderr"].map(|level| Lines::new(call, level));
         let mut ctx = WasiCtxBuilder::new();
         ctx.allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)
             .allow_blocking_current_thread(false)
             .max_random_size(MAX_RANDOM_BYTES)
-            .stdout(Lines { call: call.clone(), level: "stdout" })
-            .stderr(Lines { call: call.clone(), level: "stderr" });
+            .stdout(stdout.clone())
+            .stderr(stderr.clone());
         let (mut clock, mut random) = (grants.clock().is_ok(), grants.random().is_ok());
         if let Some(tape) = call.tape.get() {
             let seed;
@@ -96,7 +141,13 @@ impl Wasi {
         }
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(MAX_FIELD_BYTES);
-        Wasi { ctx: ctx.build(), http, hooks: Outgoing(call.clone()) }
+        let (hooks, printed) = (Outgoing(call.clone()), [stdout, stderr]);
+        Wasi { ctx: ctx.build(), http, hooks, printed }
+    }
+
+    /// The guest prints no more: what is no whole line is one now.
+    pub(crate) fn finish(&self) {
+        self.printed.iter().for_each(|lines| lines.print(&[], true));
     }
 }
 
@@ -250,11 +301,58 @@ async fn send(
     Ok((answer, Box::new(std::future::ready(Ok(())))))
 }
 
-/// Standard output or error: lines for the operator, under the limit of log bytes.
+/// Standard output or error: lines for the operator, under the limit of log bytes. Secrets are
+/// looked for in all of it, however it is cut into writes.
 #[derive(Clone)]
 struct Lines {
     call: Arc<Running>,
     level: &'static str,
+    printed: Arc<Mutex<Printed>>,
+}
+
+/// What was written and is no line yet.
+struct Printed {
+    /// Holds back what may be a secret.
+    secrets: Following,
+    line: Vec<u8>,
+}
+
+impl Lines {
+    fn new(call: &Arc<Running>, level: &'static str) -> Lines {
+        let secrets = Following::new(call.secrets.clone());
+        let printed = Arc::new(Mutex::new(Printed { secrets, line: Vec::new() }));
+        Lines { call: call.clone(), level, printed }
+    }
+
+    /// Says the lines that are whole; at the end of the call, `all` there is.
+    fn print(&self, bytes: &[u8], all: bool) {
+        let mut printed = lock(&self.printed);
+        let Printed { secrets, line } = &mut *printed;
+        let before = secrets.found().map(|(_, found)| found);
+        secrets.push(bytes, line);
+        if all {
+            secrets.finish(line);
+        }
+        if let Some((scanner, found)) = secrets.found()
+            && before.unwrap_or_default() != found
+        {
+            self.call.took_out(scanner.names(found), "a log line");
+        }
+        let mut rest = line.as_slice();
+        while let Some(end) = memchr::memchr(b'\n', rest) {
+            self.say(&rest[..end]);
+            rest = &rest[end + 1..];
+        }
+        let whole = line.len() - rest.len();
+        line.drain(..whole);
+        if line.len() > WRITE_BYTES || all && !line.is_empty() {
+            self.say(&std::mem::take(line));
+        }
+    }
+
+    fn say(&self, line: &[u8]) {
+        log::say(&self.call, self.level, String::from_utf8_lossy(line).into_owned(), None);
+    }
 }
 
 impl IsTerminal for Lines {
@@ -276,9 +374,10 @@ impl StdoutStream for Lines {
 
 impl OutputStream for Lines {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        let text = String::from_utf8_lossy(&bytes);
-        let text = text.trim_end_matches('\n').to_owned();
-        log::write(&self.call, self.level, text, None).map_err(StreamError::Trap)
+        let charged = self.call.account.charge(Meter::LogBytes, bytes.len() as u64 + 1);
+        charged.map_err(|breach| StreamError::Trap(breach.into()))?;
+        self.print(&bytes, false);
+        Ok(())
     }
 
     fn flush(&mut self) -> StreamResult<()> {
