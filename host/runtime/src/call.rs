@@ -205,7 +205,7 @@ fn outcome(end: End, mut receipt: Receipt, call: &Running) -> Outcome {
 fn check_arguments(tool: &BoundTool, request: &Request) -> Result<Value, End> {
     // A replay asks for nothing that could be granted.
     let replays = request.tape.as_ref().is_some_and(|tape| tape.plays());
-    if let Some(denial) = tool.binding.missing.as_ref().filter(|_| !replays) {
+    if let Some(denial) = tool.binding.barred.as_ref().filter(|_| !replays) {
         return Err(End::Denied(denial.clone()));
     }
     let bytes = request.arguments.len() as u64;
@@ -368,7 +368,9 @@ impl Live {
     /// Ends what the guest has left under way, so that its writes, its fuel and its receipts are
     /// settled before this call's.
     async fn settle(&mut self) {
-        drop(std::mem::take(&mut self.store.data_mut().table));
+        let state = self.store.data_mut();
+        drop(std::mem::take(&mut state.table));
+        state.wasi.iter().for_each(|wasi| wasi.finish());
         drop(self.call.underway.clone().write_owned().await);
     }
 
@@ -487,6 +489,7 @@ impl Live {
     /// Ends the call of a connector and records how.
     fn close(self, mut end: End, recorded: Recorded) -> End {
         let call = self.call.clone();
+        self.store.data().wasi.iter().for_each(|wasi| wasi.finish());
         clean(&call, &mut end);
         let mut receipt = Receipt::empty(call.id.clone(), call.tool.clone(), "");
         receipt.digest.clone_from(&call.binding.plugin.digest);
@@ -707,7 +710,7 @@ async fn enter_connector(
     account: Arc<Account>,
     above: &Account,
 ) -> Result<(Live, Arc<Code>), End> {
-    if let Some(denial) = &binding.missing {
+    if let Some(denial) = &binding.barred {
         return Err(End::Denied(Denial::clone(denial)));
     }
     let depth = above.used(Meter::ToolDepth) + 1;
