@@ -10,6 +10,7 @@ mod lint;
 mod plan;
 mod process;
 mod project;
+mod proofs;
 mod site;
 mod stamp;
 mod test;
@@ -47,7 +48,8 @@ enum Command {
     },
     /// Run an agent with sealed plugins on real data, and show report, receipts and a denial
     Demo,
-    /// Check everything; `cargo xtask test PART` checks one part
+    /// Check everything; `cargo xtask test PART` checks one part, `cargo xtask test sandbox`
+    /// attacks the sandbox and shows which gate each attack met
     Test {
         /// Parts to run; all where none is named
         parts: Vec<test::Part>,
