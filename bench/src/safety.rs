@@ -1,8 +1,14 @@
-//! `safety`: what each layer of safety costs, one put on the other, in one run.
+//! `safety`: what each layer of safety costs, one put on the other, in one run; at the end, beside
+//! each other, what a host can be built or called with or without.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use ampoule::{Call, End, Host, Tools};
+use ampoule::egress::SecretValue;
+use ampoule::{Call, End, Host, RunSecrets, RunState, Tools};
+use ampoule_journal::Journal;
 use anyhow::{Context, Result, anyhow, ensure};
 use jsonschema::Validator;
 use serde_json::{Value, json};
@@ -15,6 +21,8 @@ use crate::figures::Times;
 struct Layer {
     name: &'static str,
     path: Path,
+    /// Whether it stands on the whole path, beside the others that do, and not on the one before.
+    beside: bool,
 }
 
 enum Path {
@@ -24,6 +32,28 @@ enum Path {
     Schemas(Bare, Schemas),
     /// A host.
     Host(Host),
+    /// A host that looks for a secret which the run has used.
+    Scan(Host, RunState),
+    /// A host that writes what happens into a journal.
+    Audit(Host),
+    /// A host that records each call in a file.
+    Record(Host, Files),
+}
+
+/// Files, each with a name of its own, that go with this.
+struct Files {
+    folder: tempfile::TempDir,
+    made: AtomicUsize,
+}
+
+impl Files {
+    fn new() -> Result<Files> {
+        Ok(Files { folder: tempfile::tempdir()?, made: AtomicUsize::new(0) })
+    }
+
+    fn next(&self) -> PathBuf {
+        self.folder.path().join(self.made.fetch_add(1, Ordering::Relaxed).to_string())
+    }
 }
 
 /// The schemas of one tool.
@@ -41,8 +71,9 @@ pub fn run(calls: usize) -> Result<()> {
         ("echo 10 KB", "echo", json!({ "text": "x".repeat(10_000) }).to_string()),
     ];
     runtime(1)?.block_on(async {
+        let journal = tempfile::tempdir()?;
         for (name, tool, arguments) in cases {
-            let layers = layers(tool).await?;
+            let layers = layers(tool, &journal.path().join(format!("{tool}.db"))).await?;
             let measured = tokio::spawn(measure(layers, tool, arguments, calls)).await??;
             show(name, measured);
         }
@@ -50,21 +81,30 @@ pub fn run(calls: usize) -> Result<()> {
     })
 }
 
-/// The layers, each with all those before it.
-async fn layers(tool: &str) -> Result<Vec<Layer>> {
+/// The layers, each with all those before it; the last ones each with the whole path.
+async fn layers(tool: &str, journal: &std::path::Path) -> Result<Vec<Layer>> {
     let guest = guest()?;
     let bare = |fuel, limiter| Bare::new(&guest, Metering { fuel, limiter });
     let host = Host::builder().plugins(&guest).build().await?;
+    let audit = Arc::new(Journal::open(journal)?);
+    let audited = Host::builder().plugins(&guest).audit(audit).build().await?;
     let schemas = Schemas::of(&host, tool)?;
-    let layer = |name, path| Layer { name, path };
+    let run = RunState::default();
+    let secrets = run.get_or_default::<RunSecrets>().context("a run without a list of secrets")?;
+    let secret = SecretValue::new("a-key-of-thirty-two-bytes-in-all");
+    secrets.add("key", &[], &secret).map_err(|error| anyhow!("{error}"))?;
+    let on = |name, path| Layer { name, path, beside: false };
+    let beside = |name, path| Layer { name, path, beside: true };
     Ok(vec![
-        layer("bare", Path::Engine(bare(false, false)?)),
-        layer("+ fuel", Path::Engine(bare(true, false)?)),
-        layer("+ limiter", Path::Engine(bare(true, true)?)),
-        layer("+ schemas", Path::Schemas(bare(true, true)?, schemas)),
-        // Grants, accounts, admission, bounds on values, the receipt. Layers that a host can be
-        // built with or without (scanning, audit, recording) follow as hosts of their own.
-        layer("whole path", Path::Host(host)),
+        on("bare", Path::Engine(bare(false, false)?)),
+        on("+ fuel", Path::Engine(bare(true, false)?)),
+        on("+ limiter", Path::Engine(bare(true, true)?)),
+        on("+ schemas", Path::Schemas(bare(true, true)?, schemas)),
+        // Grants, accounts, admission, bounds on values, the receipt.
+        on("whole path", Path::Host(host.clone())),
+        beside("  with scan", Path::Scan(host.clone(), run)),
+        beside("  with audit", Path::Audit(audited)),
+        beside("  with record", Path::Record(host, Files::new()?)),
     ])
 }
 
@@ -95,14 +135,30 @@ impl Layer {
                 ensure!(fits, "bad output");
                 Ok(())
             }
-            Path::Host(host) => {
-                let call = Call::new(format!("bench/{tool}"), arguments.as_str());
-                let outcome = host.call(call).await;
-                ensure!(matches!(outcome.end, End::Value(_)), "{:?}", outcome.end);
-                Ok(())
+            Path::Host(host) | Path::Audit(host) => {
+                ended(&host.call(called(tool, arguments)).await.end)
+            }
+            Path::Scan(host, run) => {
+                let mut call = called(tool, arguments);
+                call.context.state = Some(run.clone());
+                ended(&host.call(call).await.end)
+            }
+            Path::Record(host, files) => {
+                let recorded = host.record(called(tool, arguments), &files.next()).await?;
+                recorded.recording.map_err(|error| anyhow!("{error}"))?;
+                ended(&recorded.outcome.end)
             }
         }
     }
+}
+
+fn called(tool: &str, arguments: &str) -> Call {
+    Call::new(format!("bench/{tool}"), arguments)
+}
+
+fn ended(end: &End) -> Result<()> {
+    ensure!(matches!(end, End::Value(_)), "{end:?}");
+    Ok(())
 }
 
 /// The times of each layer, the layers in turns, so that a machine whose speed drifts drifts for
@@ -112,10 +168,11 @@ async fn measure(
     tool: &'static str,
     arguments: String,
     calls: usize,
-) -> Result<Vec<(&'static str, Times)>> {
-    let mut measured: Vec<_> = layers.iter().map(|layer| (layer.name, Times::default())).collect();
+) -> Result<Vec<(&'static str, bool, Times)>> {
+    let times = |layer: &Layer| (layer.name, layer.beside, Times::default());
+    let mut measured: Vec<_> = layers.iter().map(times).collect();
     for round in 0..calls + calls / 10 {
-        for (layer, (_, times)) in layers.iter().zip(&mut measured) {
+        for (layer, (.., times)) in layers.iter().zip(&mut measured) {
             let started = Instant::now();
             layer.call(tool, &arguments).await?;
             let time: Duration = started.elapsed();
@@ -128,17 +185,19 @@ async fn measure(
     Ok(measured)
 }
 
-fn show(case: &str, measured: Vec<(&'static str, Times)>) {
+fn show(case: &str, measured: Vec<(&'static str, bool, Times)>) {
     println!("{case:<16} {:>10} {:>10} {:>12} {:>8}", "p50 µs", "p99 µs", "the layer", "÷bare");
     let (mut first, mut before) = (f64::NAN, f64::NAN);
-    for (name, mut times) in measured {
+    for (name, beside, mut times) in measured {
         let (half, most) = (times.quantile(0.5), times.quantile(0.99));
         if first.is_nan() {
             (first, before) = (half, half);
         }
         let (own, ratio) = (half - before, half / first);
         println!("{name:<16} {half:>10.1} {most:>10.1} {own:>+12.1} {ratio:>8.2}");
-        before = half;
+        if !beside {
+            before = half;
+        }
     }
     println!();
 }

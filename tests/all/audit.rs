@@ -10,7 +10,7 @@ use ampoule::{
 };
 use ampoule_services::Echo;
 use ampoule_tests::site::Site;
-use ampoule_tests::{builder, command, root};
+use ampoule_tests::{Table, builder, command, root};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -108,7 +108,7 @@ async fn each_call_has_lines_of_its_own_and_names_the_one_above() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_that_are_dropped_refused_or_unknown_have_an_end_too() {
-    let (host, kept) = audited("").await;
+    let (host, kept) = audited("[bindings.unserved]\nplugin = \"rust\"").await;
     for tool in ["hostile/endless-loop", "wait"] {
         let is_begun = async || {
             while !kept.all().iter().any(|event| event.tool.as_deref() == Some(tool)) {
@@ -124,11 +124,11 @@ async fn calls_that_are_dropped_refused_or_unknown_have_an_end_too() {
         assert_eq!(ended.call, kept.of(tool, AuditKind::CallStarted).call);
     }
 
-    // No HTTP is granted at all, which it cannot do without.
-    let outcome = host.call(probe("http://127.0.0.1:1/", "json-filter")).await;
+    // Nothing serves it, which it cannot do without.
+    let outcome = host.call(Call::new("unserved", "{}")).await;
     assert!(matches!(outcome.end, End::Denied(_)), "{:?}", outcome.end);
-    assert_eq!(kept.of("rust", AuditKind::Denied).body["gate"], "grant");
-    assert_eq!(kept.of("rust", AuditKind::CallEnded).body["end"], "denied");
+    assert_eq!(kept.of("unserved", AuditKind::Denied).body["gate"], "grant");
+    assert_eq!(kept.of("unserved", AuditKind::CallEnded).body["end"], "denied");
 
     let name = "x".repeat(10_000);
     host.call(Call::new(&name, "{}")).await;
@@ -191,56 +191,150 @@ async fn ampoule(folder: &Path, arguments: &[&str]) -> (Option<i32>, Value) {
     (output.status.code(), document.unwrap_or_else(|_| panic!("{arguments:?} printed {out}")))
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_line_that_explains_a_refusal_allows_exactly_that_call() {
-    let site = Site::start().await;
+/// Pastes what `explain` prints for a refused request into `ampoule.toml`, where `granted` stood
+/// before, and looks what is open then.
+async fn explained_and_pasted(site: &Site, granted: &str) {
     let folder = tempfile::tempdir().unwrap();
     let plugins = Value::from(root().join("target/plugins").display().to_string());
-    let other = format!("grant.http = [\"GET {}/text\"]", site.origin());
-    let config = format!(
-        "plugins = [{plugins}]\n[journal]\npath = \"journal.db\"\n\
-         [bindings.http-request]\n{other}\ngrant.addresses = [\"127.0.0.1\"]\n"
-    );
+    let head = format!("plugins = [{plugins}]\n[journal]\npath = \"journal.db\"\n");
+    let config = format!("{head}{granted}");
     let file = folder.path().join("ampoule.toml");
     std::fs::write(&file, &config).unwrap();
-    let send = async |method: &str, target: &str| {
-        let url = format!("{}{target}", site.origin());
+    let origin = site.origin();
+    let send = async |method: &str, url: &str| {
         let arguments = json!({ "method": method, "url": url }).to_string();
         ampoule(folder.path(), &["call", "http-request", &arguments]).await
     };
 
-    let (code, refused) = send("GET", "/data.json").await;
-    assert_eq!((code, site.seen().len()), (Some(1), 0), "{refused}");
+    let before = site.seen().len();
+    let (code, refused) = send("GET", &format!("{origin}/data.json")).await;
+    assert_eq!((code, site.seen().len()), (Some(1), before), "{refused}");
     let call = refused["receipt"]["call"].as_str().unwrap();
     let (code, told) = ampoule(folder.path(), &["explain", call]).await;
     assert_eq!(code, Some(0), "{told}");
     assert_eq!(told["denials"][0]["denial"]["gate"], "grant");
     assert_eq!(told["started"]["tool"], "http-request");
     assert_eq!(told["grants"]["tool"], "http-request");
-    let lines = told["allow"]["set"].as_str().unwrap();
-    let line = lines.lines().find(|line| line.starts_with("grant.")).unwrap();
-    std::fs::write(&file, config.replace(&other, line)).unwrap();
+    // Lines to be set take the place of those that set the same.
+    let [add, set] = ["add", "set"].map(|how| told["allow"][how].as_str().unwrap().to_owned());
+    let set_anew = |line: &&str| {
+        let name = line.split(" = ").next().unwrap_or_default();
+        !set.lines().any(|new| new == *line || new.starts_with(&format!("{name} = ")))
+    };
+    let kept: Vec<_> = granted.lines().filter(set_anew).collect();
+    let pasted = format!("{head}{set}{}\n{add}", kept.join("\n"));
+    std::fs::write(&file, &pasted).unwrap();
 
-    let (code, answer) = send("GET", "/data.json").await;
-    assert_eq!((code, &answer["value"]["status"]), (Some(0), &json!(200)), "{answer}");
-    // What was granted before still is.
-    assert_eq!(send("GET", "/text").await.0, Some(0));
+    let (code, answer) = send("GET", &format!("{origin}/data.json")).await;
+    assert_eq!((code, &answer["value"]["status"]), (Some(0), &json!(200)), "{pasted}\n{answer}");
+    if granted.contains("/text") {
+        // What was granted before still is.
+        assert_eq!(send("GET", &format!("{origin}/text")).await.0, Some(0));
+    }
     let asked = site.seen().len();
-    for (method, target) in [
-        ("POST", "/data.json"),
-        ("GET", "/data.json/more"),
-        ("GET", "/data.json2"),
-        ("GET", "/data"),
-        ("GET", "/page"),
-        ("GET", "/"),
+    let mut table = Table::new("Neighbours of the call that a grant line allows");
+    for (method, url) in [
+        ("POST", format!("{origin}/data.json")),
+        ("HEAD", format!("{origin}/data.json")),
+        ("GET", format!("{origin}/data.json/more")),
+        ("GET", format!("{origin}/data.json2")),
+        ("GET", format!("{origin}/DATA.JSON")),
+        ("GET", format!("{origin}/data")),
+        ("GET", format!("{origin}/page")),
+        ("GET", format!("{origin}/")),
+        ("GET", format!("http://localhost:{}/data.json", site.port())),
+        ("GET", format!("http://127.0.0.2:{}/data.json", site.port())),
+        ("GET", format!("http://127.0.0.1:{}/data.json", site.port() ^ 1)),
+        ("GET", format!("https://127.0.0.1:{}/data.json", site.port())),
     ] {
-        let (code, refused) = send(method, target).await;
-        assert_eq!(code, Some(1), "{method} {target}: {refused}");
-        assert_eq!(refused["receipt"]["denials"][0]["gate"], "grant", "{method} {target}");
+        let (code, refused) = send(method, &url).await;
+        assert_eq!(code, Some(1), "{method} {url}: {refused}");
+        assert_eq!(refused["receipt"]["denials"][0]["gate"], "grant", "{method} {url}");
+        table.row(method, &url, "grant", refused["receipt"]["end"].as_str().unwrap());
     }
     assert_eq!(site.seen().len(), asked);
     let (code, report) = ampoule(folder.path(), &["audit", "verify"]).await;
     assert_eq!((code, &report["whole"]), (Some(0), &json!(true)), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_line_that_explains_a_refusal_allows_exactly_that_call() {
+    let site = Site::start().await;
+    let text = format!("grant.http = [\"GET {}/text\"]", site.origin());
+    // Where something is granted already, and where nothing is: the plugin requires requests, but
+    // which ones this call makes shows only when it makes them.
+    for granted in [
+        format!("[bindings.http-request]\n{text}\ngrant.addresses = [\"127.0.0.1\"]\n"),
+        "[bindings.http-request]\ngrant.addresses = [\"127.0.0.1\"]\n".to_owned(),
+        "[bindings.http-request]\ngrant.clock = true\n".to_owned(),
+        String::new(),
+    ] {
+        explained_and_pasted(&site, &granted).await;
+    }
+}
+
+/// A call that is refused, another that is beside it, and the capability that is missing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_refusal_names_the_least_that_allows_the_call() {
+    let site = Site::start().await;
+    let page = format!("{}/page", site.origin());
+    let probe = json!({ "url": page, "tool": "json-filter", "text": "x" });
+    let other = json!({ "url": page, "tool": "json-query", "text": "x" });
+    let web = site.grant("rust");
+    let mut table = Table::new("What a refusal says would allow it");
+    for (before, tool, asked, beside, line) in [
+        (
+            "[bindings.files]\n",
+            ("files/list", "files/write"),
+            json!({}),
+            json!({ "path": "a", "text": "b" }),
+            "grant.files = \"read\"",
+        ),
+        (
+            "[bindings.files]\n",
+            ("files/write", "files/write"),
+            json!({ "path": "a", "text": "b" }),
+            json!({ "path": "../a", "text": "b" }),
+            "grant.files = \"read-write\"",
+        ),
+        (
+            &format!("{web}grant.services = {{ llm = \"echo\" }}\n"),
+            ("rust", "rust"),
+            probe.clone(),
+            other,
+            "grant.tools = [\"json-filter\"]",
+        ),
+        (
+            "[bindings.http-request]\n",
+            ("http-request", "http-request"),
+            json!({ "url": "http://example.test/a%20b/*?q=1" }),
+            json!({ "url": "http://example.test/a%20b/c" }),
+            "grant.http = [\"GET http://example.test/a%20b/%2A\"]",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let plugins = "plugins = [\"PLUGINS\", \"GUESTS/rust.wasm\"]\n";
+        let run = async |config: &str, tool: &str, arguments: &Value| {
+            let builder = builder(config).model("echo", Arc::new(Echo));
+            let host = builder.build().await.unwrap();
+            host.call(Call::new(tool, arguments).workspace(folder.path())).await
+        };
+        let config = format!("{plugins}{before}");
+        let refused = run(&config, tool.0, &asked).await;
+        table.call(tool.0, line, &refused);
+        let denial = &refused.receipt.denials[0];
+        assert_eq!(denial.gate, "grant", "{denial}");
+        let lines = denial.allow.as_deref().unwrap();
+        let (_, added) = lines.split_once('\n').unwrap();
+        assert_eq!(added, line, "{lines}");
+        let config = format!("{config}{added}\n");
+        let allowed = run(&config, tool.0, &asked).await;
+        // There is no such host to be reached; but it may be.
+        assert!(allowed.receipt.denials.is_empty(), "{line}: {:?}", allowed.receipt.denials);
+        let neighbour = run(&config, tool.1, &beside).await;
+        assert!(matches!(neighbour.end, End::Failed(_)), "{line}: {:?}", neighbour.end);
+        table.call(tool.1, &format!("beside {line}"), &neighbour);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -255,7 +349,7 @@ async fn a_binding_that_is_not_in_the_file_is_added_to_it() {
         ampoule(folder.path(), &["call", tool, arguments, "--workspace", "work"]).await
     };
     let (code, refused) = call("files/list", "{}").await;
-    assert_eq!(code, Some(3), "{refused}");
+    assert_eq!(code, Some(1), "{refused}");
     let id = refused["receipt"]["call"].as_str().unwrap();
     let (_, told) = ampoule(folder.path(), &["explain", id]).await;
     let lines = told["allow"]["add"].as_str().unwrap();

@@ -15,7 +15,7 @@ use ampoule::egress::{Egress, Resolve};
 use ampoule::{Call, Denial, End, Host};
 use ampoule_services::Echo;
 use ampoule_tests::site::Site;
-use ampoule_tests::{builder, guest, root};
+use ampoule_tests::{Table, builder, guest, root};
 use serde_json::{Value, json};
 
 /// A vector of `requests.json`; `README.md` beside it says what the fields mean.
@@ -242,6 +242,7 @@ async fn an_sdk_plugin_and_a_wasi_http_component_meet_every_vector_alike() {
         .await
         .unwrap();
     assert!(host.refused().is_empty(), "{:#?}", host.refused());
+    let mut met = Table::new("Egress, through an SDK plugin and through wasi:http");
     let mut report = String::new();
     let mut wrong = 0;
     for row in &rows {
@@ -262,6 +263,16 @@ async fn an_sdk_plugin_and_a_wasi_http_component_meet_every_vector_alike() {
             false => !row.unwritable && wasi == expected,
         };
         let right = sdk == expected && alike;
+        let gate = match sdk.outcome.as_str() {
+            "sent" | "unreachable" => "none",
+            gate => gate,
+        };
+        let end = match wasi.unwritable {
+            true => format!("{} by both: wasi:http cannot say it", sdk.outcome),
+            false if sdk.outcome == wasi.outcome => format!("{} by both", sdk.outcome),
+            false => format!("sdk: {}, wasi: {}", sdk.outcome, wasi.outcome),
+        };
+        met.row(&row.id, &row.url, gate, &end);
         wrong += usize::from(!right);
         let url: String = row.url.chars().take(60).collect();
         let Row { id, why, expected, .. } = row;

@@ -1,7 +1,7 @@
 //! Each limit, and the guest that meets it (invariant 7).
 
 use ampoule::{Account, Call, End, Host, Limits, Meter, Outcome};
-use ampoule_tests::{guest, host};
+use ampoule_tests::{Table, guest, host};
 use serde_json::json;
 
 /// The grants under which the hostile guest runs.
@@ -61,8 +61,10 @@ async fn run(host: &Host, tool: &str, arguments: &str) -> Outcome {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_way_to_misbehave_has_its_end() {
     let host = host(CONFIG).await;
+    let mut table = Table::new("Hostile guests");
     for (tool, arguments, expected) in TABLE {
         let first = run(&host, tool, arguments).await;
+        table.call(tool, arguments, &first);
         let ended = match (&first.end, expected) {
             (End::Limit(breach), Limit(meter)) => breach.meter == *meter,
             (End::Trap(text), Trap(words)) => text.contains(words),
@@ -153,6 +155,7 @@ async fn tables_are_bounded() {
     std::fs::write(&file, packed.wasm).unwrap();
     let host = Host::builder().plugins(&file).build().await.unwrap();
     let outcome = host.call(Call::new("grow", "{}")).await;
+    Table::new("Tables of a guest").call("grow", "a table that grows for ever", &outcome);
     assert_eq!(outcome.receipt.ended_by, Some(Meter::TableElements), "{:?}", outcome.end);
     let used = outcome.receipt.used.get(Meter::TableElements);
     assert!(used <= 100_000 && used > 98_000, "{used}");
@@ -182,15 +185,19 @@ async fn every_additive_or_bounding_meter_has_a_guest() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn host_calls_and_their_bytes_are_bounded_where_the_operator_says_so() {
     let limited = |limit: &str| format!("{CONFIG}\nlimits = {{ {limit} }}");
+    let mut table = Table::new("Limits that the operator sets");
     let few = host(&limited("host-calls = 1000")).await;
     let outcome = run(&few, "host-call-loop", "{}").await;
+    table.call("host-call-loop", "host calls without end", &outcome);
     assert_eq!(outcome.receipt.ended_by, Some(Meter::HostCalls), "{:?}", outcome.end);
     assert_eq!(outcome.receipt.used.get(Meter::HostCalls), 1000);
     let small = host(&limited("host-call-bytes = \"1 MiB\"")).await;
     let outcome = run(&small, "big-host-call", "{}").await;
+    table.call("big-host-call", "a text of many megabytes", &outcome);
     assert_eq!(outcome.receipt.ended_by, Some(Meter::HostCallBytes), "{:?}", outcome.end);
     let shallow = host(&limited("tool-depth = 3")).await;
     let outcome = run(&shallow, "tool-loop", "{}").await;
+    table.call("tool-loop", "a tool that calls itself", &outcome);
     let End::Failed(error) = &outcome.end else { panic!("{:?}", outcome.end) };
     assert_eq!(error.data, Some(json!({ "limit": "tool-depth" })));
 }
@@ -199,11 +206,14 @@ async fn host_calls_and_their_bytes_are_bounded_where_the_operator_says_so() {
 async fn who_waits_for_nothing_ends_and_who_works_does_not() {
     let limits = "limits = { idle-time = \"100 ms\", wall-time = \"1 s\", fuel = \"900G\" }";
     let host = host(&format!("{CONFIG}\n{limits}")).await;
+    let mut table = Table::new("Time");
     let outcome = run(&host, "long-sleep", "{}").await;
+    table.call("long-sleep", "to wait for nothing", &outcome);
     assert_eq!(outcome.receipt.ended_by, Some(Meter::IdleTime), "{:?}", outcome.end);
     assert_eq!(outcome.receipt.used.get(Meter::IdleTime), 100);
     // Computing is no idling.
     let outcome = run(&host, "endless-loop", "{}").await;
+    table.call("endless-loop", "to compute past the wall time", &outcome);
     assert_eq!(outcome.receipt.ended_by, Some(Meter::WallTime), "{:?}", outcome.end);
     assert_eq!(outcome.receipt.used.get(Meter::IdleTime), 0);
 }
@@ -211,9 +221,11 @@ async fn who_waits_for_nothing_ends_and_who_works_does_not() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_call_leaves_no_write_behind() {
     let host = host(CONFIG).await;
+    let mut table = Table::new("Writes of calls that fail");
     for how in ["fail", "trap", "loop", "bad-output"] {
         // `run` asserts that the folder is empty.
         let outcome = run(&host, "write-then-fail", &json!({ "how": how }).to_string()).await;
+        table.call("write-then-fail", how, &outcome);
         assert!(!matches!(outcome.end, End::Value(_)), "{how}: {:?}", outcome.end);
     }
     let folder = tempfile::tempdir().unwrap();

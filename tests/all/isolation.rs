@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use ampoule::{Account, Blob, Blobs, Call, End, Host, Limits, Meter, Outcome};
 use ampoule_services::Echo;
 use ampoule_tests::site::Site;
-use ampoule_tests::{builder, call, config, host, value};
+use ampoule_tests::{Table, builder, call, config, host, value};
 use serde_json::{Value, json};
 
 const CONFIG: &str = "plugins = [\"GUESTS/hostile.wasm\"]";
@@ -341,6 +341,7 @@ async fn a_cache_that_was_tampered_with_is_compiled_anew_and_never_loaded() {
     }
     let swapped = vec![(&code[0], good[&code[1]].clone()), (&code[1], good[&code[0]].clone())];
     tampered.push(("swapped".to_owned(), swapped));
+    let mut table = Table::new("The cache of compiled code, tampered with");
     for (how, files) in tampered {
         for (path, bytes) in &files {
             std::fs::write(path, bytes).unwrap();
@@ -350,6 +351,7 @@ async fn a_cache_that_was_tampered_with_is_compiled_anew_and_never_loaded() {
         for (path, bytes) in &files {
             assert_ne!(after[*path], *bytes, "{how}: {} was loaded", path.display());
         }
+        table.row("code", &how, "cache", "compiled anew");
     }
     // The table of what is known of plugins' files is authenticated the same way.
     for (path, whole) in good.iter().filter(|(path, _)| !code.contains(path)) {
@@ -397,9 +399,12 @@ async fn no_path_leads_out_of_the_workspace_by_our_files_or_by_wasi_filesystem()
     let long_name = "n".repeat(4096);
     let long_path = "x/".repeat(5_000) + "y";
     let up = "../".repeat(30) + "etc/passwd";
+    let table = std::cell::RefCell::new(Table::new("Paths, through files and wasi:filesystem"));
     let refused = async |tool: &str, path: &str, arguments: Value| {
         let shown: String = path.chars().take(60).collect();
-        let end = run(tool, arguments).await.end;
+        let outcome = run(tool, arguments).await;
+        table.borrow_mut().call(tool, path, &outcome);
+        let end = outcome.end;
         let refused = matches!(end, End::Failed(_) | End::BadArguments(_));
         assert!(refused, "{tool} {shown:?}: {end:?}");
         let text = format!("{end:?}");
@@ -506,4 +511,27 @@ async fn no_path_leads_out_of_the_workspace_by_our_files_or_by_wasi_filesystem()
     assert_eq!(read(&folder.path().join("outside/secret.txt")), SECRET.as_bytes());
     assert_eq!(read(&inside.join("note.txt")), b"note");
     assert_eq!(read(&inside.join("sub/inner.txt")), b"inner");
+}
+
+/// A guest can make none of these; somebody else who writes to the workspace can.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pipes_and_sockets_in_a_workspace_hold_nobody_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = std::process::Command::new("mkfifo").arg(folder.path().join("pipe")).status();
+    assert!(made.unwrap().success());
+    let _socket = std::os::unix::net::UnixListener::bind(folder.path().join("socket")).unwrap();
+    std::os::unix::fs::symlink("pipe", folder.path().join("link")).unwrap();
+    let config = "plugins = [\"PLUGINS/files.wasm\"]\n[bindings.files]\ngrant.files = \"read-write\"\n\
+        [bindings.plain]\nplugin = \"GUESTS/plain.wasm\"\ngrant.files = \"read\"";
+    let host = host(config).await;
+    let mut table = Table::new("What is no file");
+    for name in ["pipe", "socket", "link"] {
+        for tool in ["plain/read-file", "files/read"] {
+            let call = Call::new(tool, json!({ "path": name })).workspace(folder.path());
+            let outcome = host.call(call).await;
+            table.call(tool, name, &outcome);
+            // By an error of its own, long before any time is over.
+            assert!(matches!(outcome.end, End::Failed(_)), "{tool} {name}: {:?}", outcome.end);
+        }
+    }
 }

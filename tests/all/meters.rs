@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ampoule::{Call, End, Host, Meter};
 use ampoule_services::Echo;
 use ampoule_tests::site::Site;
-use ampoule_tests::{builder, call, host};
+use ampoule_tests::{Table, builder, call, host};
 use serde_json::json;
 
 /// A host with the hostile guest, which may reach `site` within `limits`.
@@ -20,6 +20,7 @@ async fn requests_are_counted_and_end_the_call() {
     let host = hostile(&site, "http-requests = 5").await;
     let url = json!({ "url": format!("{}/text", site.origin()) });
     let outcome = call(&host, "hostile/request-flood", url).await;
+    Table::new("Requests").call("request-flood", "requests without end", &outcome);
     assert_eq!(outcome.receipt.ended_by, Some(Meter::HttpRequests), "{:?}", outcome.end);
     assert_eq!((outcome.receipt.used.get(Meter::HttpRequests), site.seen().len()), (5, 5));
 }
@@ -30,6 +31,7 @@ async fn each_redirect_is_a_request() {
     let host = hostile(&site, "http-requests = 4").await;
     let url = json!({ "url": format!("{}/redirect/302?/text", site.origin()) });
     let outcome = call(&host, "hostile/request-flood", url).await;
+    Table::new("Redirects").call("request-flood", "redirects beyond the count", &outcome);
     assert_eq!(outcome.receipt.ended_by, Some(Meter::HttpRequests), "{:?}", outcome.end);
     assert_eq!(site.seen().len(), 4);
 }
@@ -40,6 +42,8 @@ async fn an_answer_is_cut_at_the_bytes_that_are_left_and_says_so() {
     let host = hostile(&site, "http-bytes = \"1 MiB\"").await;
     let url = json!({ "url": format!("{}/bytes/3000000", site.origin()) });
     let outcome = call(&host, "hostile/download", url).await;
+    let tried = "3 MB where 1 MiB is left";
+    Table::new("Bytes of answers").row("download", tried, "limit http-bytes", "cut, truncated");
     let End::Value(output) = &outcome.end else { panic!("{:?}", outcome.end) };
     assert_eq!(output.value, Some(json!({ "bytes": 1 << 20, "truncated": true })));
     assert_eq!(outcome.receipt.used.get(Meter::HttpBytes), 1 << 20);
@@ -58,6 +62,7 @@ async fn a_guest_of_wasi_gets_an_error_for_an_answer_that_is_cut() {
     assert!(matches!(whole.end, End::Value(_)), "{:?}", whole.end);
     let cut = host(&format!("{grants}limits = {{ http-bytes = \"1 MiB\" }}")).await;
     let outcome = call(&cut, "plain/fetch", url).await;
+    Table::new("Bytes of answers, wasi:http").call("fetch", "3 MB where 1 MiB is left", &outcome);
     assert!(matches!(outcome.end, End::Failed(_)), "{:?}", outcome.end);
     assert_eq!(outcome.receipt.used.get(Meter::HttpBytes), 1 << 20);
 }
@@ -72,6 +77,7 @@ async fn requests_of_wasi_are_counted_too() {
     );
     let url = json!({ "url": format!("{}/text", site.origin()) });
     let outcome = call(&host(&config).await, "plain/fetch", url).await;
+    Table::new("Requests, wasi:http").call("fetch", "one more than none", &outcome);
     assert_eq!(outcome.receipt.ended_by, Some(Meter::HttpRequests), "{:?}", outcome.end);
     assert!(site.seen().is_empty());
 }
@@ -95,8 +101,10 @@ async fn tokens_are_counted_and_end_the_call() {
     assert!(matches!(outcome.end, End::Value(_)), "{:?}", outcome.end);
     let used = outcome.receipt.used.get(Meter::ModelTokens);
     assert!(used >= 1000, "{used} tokens");
+    let mut table = Table::new("Tokens of models");
     for tokens in [0, 1, used - 1] {
         let outcome = ask(tokens).await;
+        table.call("rust", &format!("{used} tokens where {tokens} are left"), &outcome);
         assert_eq!(outcome.receipt.ended_by, Some(Meter::ModelTokens), "{:?}", outcome.end);
         assert_eq!(outcome.receipt.used.get(Meter::ModelTokens), tokens);
     }

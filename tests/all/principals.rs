@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ampoule::{Call, End, Host, Meter, Outcome, Use};
 use ampoule_services::Echo;
 use ampoule_tests::site::Site;
-use ampoule_tests::{builder, host};
+use ampoule_tests::{Table, builder, host};
 use serde_json::{Value, json};
 
 async fn call_for(host: &Host, principal: Option<&str>, call: Call) -> Outcome {
@@ -48,6 +48,7 @@ async fn the_workspace_is_narrowed() {
     .await;
     let read = || in_folder("files/read", json!({ "path": "a.txt" }), folder.path());
     let write = || in_folder("files/write", json!({ "path": "b.txt", "text": "x" }), folder.path());
+    let mut table = Table::new("Principals and the workspace");
     for (principal, reads, writes) in [
         (Some("writer"), None, None),
         (Some("reader"), None, Some("[principals.reader]\ngrant.files = \"read-write\"")),
@@ -60,8 +61,9 @@ async fn the_workspace_is_narrowed() {
         (Some("stranger"), None, Some("[principals.\"*\"]\ntools = [\"files/write\"]")),
         (None, None, Some("[principals.\"*\"]\ntools = [\"files/write\"]")),
     ] {
-        for (call, allow) in [(read(), reads), (write(), writes)] {
+        for (tried, call, allow) in [("to read", read(), reads), ("to write", write(), writes)] {
             let outcome = call_for(&host, principal, call).await;
+            table.call(principal.unwrap_or("nobody"), tried, &outcome);
             match allow {
                 None => succeeded(&outcome),
                 Some(allow) => {
@@ -196,6 +198,7 @@ async fn tools_and_services_are_narrowed_at_every_depth() {
     .await;
     succeeded(&call_for(&host, None, probe(&site)).await);
     succeeded(&call_for(&host, Some("e"), probe(&site)).await);
+    let mut table = Table::new("Principals, tools and services");
     for (principal, line) in [
         ("a", "tools = [\"json-filter\"]"),
         ("b", "tools = [\"rust\"]"),
@@ -203,6 +206,7 @@ async fn tools_and_services_are_narrowed_at_every_depth() {
         ("d", "grant.services = [\"llm\"]"),
     ] {
         let outcome = call_for(&host, Some(principal), probe(&site)).await;
+        table.call(principal, &format!("what takes {line}"), &outcome);
         let allow = format!("[principals.{principal}]\n{line}");
         assert_eq!(refusal(&outcome), ("principal", allow));
         // A call that may not be made at all does not begin.

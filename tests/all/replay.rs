@@ -10,7 +10,7 @@ use ampoule::{
 };
 use ampoule_services::Echo;
 use ampoule_tests::site::Site;
-use ampoule_tests::{builder, host};
+use ampoule_tests::{Table, builder, host};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
@@ -267,11 +267,15 @@ async fn a_forged_recording_diverges_at_the_host_call() {
     let whole = lines(&file);
     let at = body(&whole);
     let host = alone().await;
+    let table = std::cell::RefCell::new(Table::new("Forged recordings"));
     let diverges = async |change: &dyn Fn(&mut Vec<String>)| {
         let mut lines = whole.clone();
         change(&mut lines);
         std::fs::write(&file, linked(&lines)).unwrap();
-        replay(&host, &file, &Blobs::default()).await.divergence.expect("it differs")
+        let replayed = replay(&host, &file, &Blobs::default()).await;
+        let said = replayed.divergence.expect("it differs");
+        table.borrow_mut().row("forged", "a line changed, moved or removed", "replay", &said);
+        said
     };
     let said = diverges(&|lines| drop(lines.remove(at))).await;
     let (number, name) = call_of(&whole, at);
@@ -362,9 +366,11 @@ async fn hostile_files_are_refused_before_anything_runs() {
             "cull",
         ),
     ];
+    let mut table = Table::new("Recordings that are none");
     for (what, bytes, words) in cases {
         std::fs::write(&file, bytes).unwrap();
         let refused = Recording::open(&file).unwrap_err().to_string();
+        table.row(what, "to replay it", "the reader", &refused);
         assert!(refused.contains(words), "{what}: {refused}");
         assert!(refused.len() < 1000, "{what}: {refused}");
     }

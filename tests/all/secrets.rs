@@ -7,8 +7,8 @@ use ampoule::{
     Signal, ToolError,
 };
 use ampoule_services::Echo;
-use ampoule_tests::builder;
 use ampoule_tests::site::Site;
+use ampoule_tests::{Table, builder};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 use tracing_subscriber::fmt::MakeWriter;
@@ -24,7 +24,7 @@ const WRITINGS: [&str; 8] =
     ["plain", "base64", "base64-inside", "base64url", "hex", "percent", "json", "html"];
 
 /// Where it is said, and has to be a marker.
-const SAID: [&str; 19] = [
+const SAID: [&str; 22] = [
     "value",
     "key",
     "next",
@@ -41,6 +41,9 @@ const SAID: [&str; 19] = [
     "error-data",
     "log",
     "log-fields",
+    "stdout",
+    "stdout-pieces",
+    "stderr",
     "progress",
     "event",
     "question",
@@ -183,6 +186,7 @@ async fn a_canary_comes_out_of_no_channel() {
     let _logging = tracing::subscriber::set_default(subscriber);
     let (site, away) = (Site::start().await, Site::start().await);
     let (host, _secret) = host(&site, &outside).await;
+    let mut table = Table::new("A canary, in every writing, through every channel");
     let mut wrong = Vec::new();
     for channel in SAID.into_iter().chain(DONE).chain(OTHER) {
         for writing in WRITINGS {
@@ -214,6 +218,7 @@ async fn a_canary_comes_out_of_no_channel() {
             }
             let all = outside.text();
             let gates: Vec<_> = outcome.receipt.denials.iter().map(|denial| denial.gate).collect();
+            table.call(channel, writing, &outcome);
             let mut fail = |what: &str| {
                 wrong.push(format!("{channel}, {writing}: {what}: {:?}", outcome.end));
             };

@@ -7,11 +7,14 @@
 #![allow(clippy::unwrap_used, reason = "test support: a surprise should stop the test")]
 
 pub mod site;
+mod table;
 
 use std::path::{Path, PathBuf};
 
 use ampoule::{Call, Config, End, Host, HostBuilder, Outcome};
 use serde_json::Value;
+
+pub use table::Table;
 
 /// The root of the source tree.
 pub fn root() -> PathBuf {

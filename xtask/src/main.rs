@@ -11,6 +11,7 @@ mod lint;
 mod plan;
 mod process;
 mod project;
+mod proofs;
 mod site;
 mod stamp;
 mod test;
@@ -50,7 +51,8 @@ enum Command {
     Docs,
     /// Run an agent with sealed plugins on real data, and show report, receipts and a denial
     Demo,
-    /// Check everything; `cargo xtask test PART` checks one part
+    /// Check everything; `cargo xtask test PART` checks one part, `cargo xtask test sandbox`
+    /// attacks the sandbox and shows which gate each attack met
     Test {
         /// Parts to run; all where none is named
         parts: Vec<test::Part>,

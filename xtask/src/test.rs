@@ -1,5 +1,6 @@
 //! Everything that has to hold before a change goes in.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -10,6 +11,7 @@ use clap::ValueEnum;
 use crate::plan::{Plan, perform, table, took};
 use crate::process::{cargo, line, loud, quiet};
 use crate::project::Project;
+use crate::proofs::Attacks;
 use crate::tools::{Tool, deny_program};
 use crate::{components, guests, lint};
 
@@ -30,9 +32,13 @@ pub(crate) enum Part {
     Deny,
     /// The invariants: who reaches the engine, who prints and exits
     Lint,
+    /// Only when it is named: the attacks of THREAT_MODEL.md, each with the gate it met; the
+    /// same tests, and the tables they print
+    Sandbox,
 }
 
 impl Part {
+    /// What runs where no part is named. `Sandbox` is a part of `Tests`.
     const ALL: &'static [Part] =
         &[Part::Build, Part::Fmt, Part::Clippy, Part::Tests, Part::Docs, Part::Deny, Part::Lint];
 
@@ -96,7 +102,26 @@ impl Part {
             Part::Tests => {
                 build(project)?;
                 let mut command = cargo(&["test", "--workspace", "--no-fail-fast"]);
-                tests(command.args(arguments))
+                let ran = tests(command.args(arguments))?;
+                ran.check()?;
+                // Of a selection nobody expects that it proves everything.
+                if arguments.is_empty() {
+                    let (_, failures) = Attacks::read(project)?.judge(&ran.tests);
+                    anyhow::ensure!(failures.is_empty(), "{}", unproven(&failures));
+                }
+                Ok(ran.sentence())
+            }
+            Part::Sandbox => {
+                build(project)?;
+                let attacks = Attacks::read(project)?;
+                let mut command = cargo(&["test", "--workspace", "--no-fail-fast"]);
+                command.args(["--lib", "--bins", "--tests"]).args(arguments);
+                let ran = tests(command.args(["--", "--show-output"]).args(attacks.filters()))?;
+                let (shown, failures) = attacks.judge(&ran.tests);
+                println!("\n{shown}\n{}", ran.sentence());
+                ran.check()?;
+                anyhow::ensure!(failures.is_empty(), "{}", unproven(&failures));
+                Ok(ran.sentence())
             }
             Part::Docs => {
                 let mut command = cargo(&["doc", "--workspace", "--no-deps", "--lib"]);
@@ -121,8 +146,15 @@ fn build(project: &Project) -> Result<()> {
     plan.run()
 }
 
+fn unproven(failures: &[String]) -> String {
+    format!("THREAT_MODEL.md names proofs that do not hold: {}", failures.join(", "))
+}
+
 /// Runs `cargo test`, lets its lines through and counts.
-fn tests(command: &mut Command) -> Verdict {
+///
+/// # Errors
+/// It cannot be started. Tests that fail are in the count.
+fn tests(command: &mut Command) -> Result<Count> {
     let mut child = command
         .stdout(Stdio::piped())
         .spawn()
@@ -135,23 +167,31 @@ fn tests(command: &mut Command) -> Verdict {
         println!("{line}");
         count.add(&line);
     }
-    let status = child.wait()?;
+    count.succeeded = child.wait()?.success();
     println!("\n{}", count.sentence());
-    anyhow::ensure!(status.success(), "{}", count.sentence());
-    anyhow::ensure!(count.passed > 0, "no test ran");
-    Ok(count.sentence())
+    Ok(count)
 }
 
-/// What the lines `test result: …` add up to.
+/// What the lines `test result: …` add up to, and each test by its own line.
 #[derive(Default)]
 struct Count {
     passed: u64,
     failed: u64,
     ignored: u64,
+    /// What cargo says of it all.
+    succeeded: bool,
+    /// The tests that passed or failed, by their paths. One name in two binaries has passed if
+    /// it has in both.
+    tests: BTreeMap<String, bool>,
 }
 
 impl Count {
     fn add(&mut self, line: &str) {
+        let test = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... "));
+        if let Some((path, "ok" | "FAILED")) = test {
+            let passed = self.tests.entry(path.to_owned()).or_insert(true);
+            *passed &= line.ends_with(" ok");
+        }
         let Some((_, numbers)) =
             line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". "))
         else {
@@ -167,6 +207,13 @@ impl Count {
                 _ => {}
             }
         }
+    }
+
+    /// Whether tests ran, and all passed.
+    fn check(&self) -> Result<()> {
+        anyhow::ensure!(self.succeeded, "{}", self.sentence());
+        anyhow::ensure!(self.passed > 0, "no test ran");
+        Ok(())
     }
 
     fn sentence(&self) -> String {
@@ -207,11 +254,17 @@ mod tests {
         let mut count = Count::default();
         for line in [
             "running 3 tests",
+            "test a::one ... ok",
+            "test a::two ... FAILED",
+            "test a::three ... ignored",
+            "test a::one ... FAILED",
             "test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s",
             "test result: FAILED. 5 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s",
         ] {
             count.add(line);
         }
+        let ran: Vec<_> = count.tests.iter().map(|(path, ok)| (path.as_str(), *ok)).collect();
+        assert_eq!(ran, [("a::one", false), ("a::two", false)]);
         assert_eq!(count.sentence(), "7 tests passed, 1 failed, 1 ignored");
     }
 }

@@ -539,12 +539,17 @@ pub(crate) struct AuditListArgs {
 #[command(after_help = "\
 Examples:
   ampoule audit verify
-  ampoule audit verify --json | jq -r '.head | \"\\(.lines):\\(.hash)\"' > journal.head
-  ampoule audit verify --head \"$(cat journal.head)\"")]
+  ampoule audit verify --head-file /mnt/elsewhere/journal.head")]
 pub(crate) struct AuditVerifyArgs {
     /// The head of an earlier verification, which must be part of the journal
     #[arg(long, value_name = "LINES:HASH|HASH", value_parser = str::parse::<Anchor>)]
     pub(crate) head: Option<Anchor>,
+    /// A file that keeps the head: it must be part of the journal, and the new one takes its place
+    ///
+    /// Made where it is not there. It proves something only where those who can write to the journal
+    /// cannot write to it.
+    #[arg(long, value_name = "FILE", conflicts_with = "head")]
+    pub(crate) head_file: Option<PathBuf>,
 }
 
 /// Explains a call: what it was, how it ended, and what would allow what was refused

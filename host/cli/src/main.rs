@@ -4,6 +4,7 @@
 //! the only crate that prints ([`render`]) or decides how a process ends ([`exit`]).
 
 mod args;
+mod ask;
 mod commands;
 mod connector;
 mod env_vars;

@@ -148,6 +148,19 @@ impl Setup {
     pub(crate) async fn host(&self) -> Result<Host, Failure> {
         self.build(self.builder()).await
     }
+
+    /// A host whose guests may ask the person at the terminal, if there is one.
+    ///
+    /// # Errors
+    /// As [`Setup::build`].
+    pub(crate) async fn host_that_asks(&self) -> Result<Host, Failure> {
+        let builder = self.builder();
+        self.build(match crate::ask::terminal() {
+            Some(terminal) => builder.ask(terminal),
+            None => builder,
+        })
+        .await
+    }
 }
 
 /// The file that was named, or the nearest one.

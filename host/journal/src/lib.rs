@@ -45,6 +45,9 @@
 //! a host begins no more calls.
 
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[cfg_attr(not(feature = "fuzzing"), allow(unreachable_pub))]
+pub mod fuzzing;
 mod line;
 mod reader;
 mod store;

@@ -66,7 +66,7 @@ pub struct Page {
 /// Reads a journal, also while others write to it.
 #[derive(Debug)]
 pub struct Reader {
-    connection: Connection,
+    pub(crate) connection: Connection,
 }
 
 impl Reader {

@@ -22,7 +22,7 @@ const VERSION: i32 = 1;
 const BUSY: Duration = Duration::from_secs(30);
 
 /// The tables, as SQLite keeps their text.
-const SCHEMA: [&str; 3] = [
+pub(crate) const SCHEMA: [&str; 3] = [
     "CREATE TABLE lines (
     seq INTEGER PRIMARY KEY,
     time TEXT NOT NULL,

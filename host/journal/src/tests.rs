@@ -166,6 +166,33 @@ fn lines_that_are_inserted_are_found() {
     }
 }
 
+/// Whoever may write the file chooses the numbers: they must not decide how long it is read.
+#[test]
+fn a_number_that_is_far_away_keeps_nobody_busy() {
+    let (_folder, path, _) = ten();
+    tamper(&path, &format!("UPDATE lines SET seq = {} WHERE seq = 10", i64::MAX));
+    tamper(&path, "UPDATE lines SET principal = 'bob' WHERE seq = 5");
+    assert_broken(&path, 5, Tampering::Changed, 4);
+}
+
+#[test]
+fn the_corpus_of_the_fuzz_target_holds() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/audit");
+    let seeds: Vec<_> = std::fs::read_dir(corpus).unwrap().map(|seed| seed.unwrap()).collect();
+    assert!(seeds.len() >= 3, "{} seeds", seeds.len());
+    seeds.iter().for_each(|seed| crate::fuzzing::audit(&std::fs::read(seed.path()).unwrap()));
+    // A whole file, and one that was cut or changed in the middle.
+    let (_folder, path, _) = ten();
+    tamper(&path, "PRAGMA wal_checkpoint(TRUNCATE)");
+    let whole = std::fs::read(path).unwrap();
+    for at in (0..whole.len()).step_by(97) {
+        let mut changed = whole.clone();
+        changed[at] ^= 0xff;
+        crate::fuzzing::audit(&changed);
+        crate::fuzzing::audit(&whole[..at]);
+    }
+}
+
 #[test]
 fn lines_that_change_places_are_found() {
     for (a, b) in [(4, 5), (2, 9), (1, 10)] {

@@ -197,9 +197,10 @@ fn judge(
         return at(line, Tampering::Changed);
     }
     // Under which number it was written, if it is a line of this journal at all: lines may have
-    // been removed or inserted and the rest numbered anew.
-    let last: i64 = connection.query_row("SELECT max(seq) FROM lines", [], |row| row.get(0))?;
-    let was = (1..=last.saturating_add(RENUMBERED)).find(|&seq| raw.is_genuine_as(seq));
+    // been removed or inserted and the rest numbered anew. As many numbers as there are lines are
+    // tried, as the numbers themselves may be whatever somebody has put there.
+    let lines: i64 = connection.query_row("SELECT count(*) FROM lines", [], |row| row.get(0))?;
+    let was = (1..=lines.saturating_add(RENUMBERED)).find(|&seq| raw.is_genuine_as(seq));
     match was {
         None if comes_next => at(expected, Tampering::Inserted),
         None => at(expected, Tampering::Changed),

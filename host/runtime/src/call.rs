@@ -239,7 +239,7 @@ async fn lease(host: &Host, tool: &BoundTool, request: &Request) -> Result<Optio
 fn check_arguments(tool: &BoundTool, request: &Request) -> Result<Value, End> {
     // A replay asks for nothing that could be granted.
     let replays = request.tape.as_ref().is_some_and(|tape| tape.plays());
-    if let Some(denial) = tool.binding.missing.as_ref().filter(|_| !replays) {
+    if let Some(denial) = tool.binding.barred.as_ref().filter(|_| !replays) {
         return Err(End::Denied(denial.clone()));
     }
     let bytes = request.arguments.len() as u64;
@@ -423,7 +423,9 @@ impl Live {
     /// Ends what the guest has left under way, so that its writes, its fuel and its receipts are
     /// settled before this call's.
     async fn settle(&mut self) {
-        drop(std::mem::take(&mut self.store.data_mut().table));
+        let state = self.store.data_mut();
+        drop(std::mem::take(&mut state.table));
+        state.wasi.iter().for_each(|wasi| wasi.finish());
         drop(self.call.underway.clone().write_owned().await);
     }
 
@@ -435,6 +437,7 @@ impl Live {
             Some(instance) if well && self.call.breach.now().is_none() => instance,
             _ => return lease.lose(end.word()),
         };
+        self.store.data().wasi.iter().for_each(|wasi| wasi.finish());
         let idle = self.call.nothing();
         let engine = self.store.engine().clone();
         let left = self.store.get_fuel().unwrap_or(0);
@@ -584,6 +587,7 @@ impl Live {
     /// Ends the call of a connector and records how.
     fn close(self, mut end: End, recorded: Recorded) -> End {
         let call = self.call.clone();
+        self.store.data().wasi.iter().for_each(|wasi| wasi.finish());
         clean(&call, &mut end);
         let mut receipt = Receipt::empty(call.id.clone(), call.tool.clone(), "");
         receipt.digest.clone_from(&call.binding.plugin.digest);
@@ -809,7 +813,7 @@ async fn enter_connector(
     account: Arc<Account>,
     above: &Account,
 ) -> Result<(Live, Arc<Code>), End> {
-    if let Some(denial) = &binding.missing {
+    if let Some(denial) = &binding.barred {
         return Err(End::Denied(Denial::clone(denial)));
     }
     let depth = above.used(Meter::ToolDepth) + 1;

@@ -202,15 +202,24 @@ impl Grants {
         self.used(|| Use::Tool(id.to_owned()));
     }
 
-    /// Whether it may call any tool at all.
+    /// Whether it asks for tools at all. Which of them it may call, [`Grants::tool`] says.
+    pub(crate) fn tools_requested(&self) -> Result<(), Denial> {
+        match self.requested_tools.is_empty() {
+            true => Err(self.not_requested("tools")),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether there is any tool it may call.
     pub(crate) fn tools(&self) -> Result<(), Denial> {
-        if self.requested_tools.is_empty() {
-            return Err(self.not_requested("tools"));
+        self.tools_requested()?;
+        match self.granted_tools.is_empty() {
+            // Which ones it would call is not known yet.
+            true => {
+                Err(Denial { allow: None, ..self.not_granted("calling tools".into(), "".into()) })
+            }
+            false => Ok(()),
         }
-        if self.granted_tools.is_empty() {
-            return Err(self.not_granted("calling tools".into(), "grant.tools = [\"NAME\"]".into()));
-        }
-        Ok(())
     }
 
     /// The binding that serves a service for this one.
@@ -249,8 +258,6 @@ impl Grants {
 
     /// What the plugin cannot do without and has not been granted at all.
     pub(crate) fn missing(&self, required: &Requests) -> Option<Denial> {
-        let services = || required.services.iter().find_map(|name| self.service(name).err());
-        let secrets = || required.secrets.keys().find_map(|name| self.secret(name).err());
         let http = || {
             let policy = self.http.as_ref().filter(|_| !required.http.is_empty())?;
             policy.nothing_granted().then(|| {
@@ -264,14 +271,32 @@ impl Grants {
             let line = format!("grant.tools = [\"{wanted}\"]");
             Some(self.not_granted("calling tools".into(), line))
         };
-        None.or_else(|| required.clock.then(|| self.clock().err()).flatten())
-            .or_else(|| required.random.then(|| self.random().err()).flatten())
-            .or_else(|| required.ask.then(|| self.ask().err()).flatten())
+        self.barred(required)
             .or_else(|| required.files.and_then(|access| self.files(access).err()))
             .or_else(http)
             .or_else(tools)
+    }
+
+    /// The part of it without which no call begins: where the line that allows it is the same
+    /// whatever the call does. Of requests, tools and writing, what a call needs shows when it
+    /// comes to need it, and the refusal there names exactly that.
+    pub(crate) fn barred(&self, required: &Requests) -> Option<Denial> {
+        let services = || required.services.iter().find_map(|name| self.service(name).err());
+        let secrets = || required.secrets.keys().find_map(|name| self.secret(name).err());
+        None.or_else(|| required.clock.then(|| self.clock().err()).flatten())
+            .or_else(|| required.random.then(|| self.random().err()).flatten())
+            .or_else(|| required.ask.then(|| self.ask().err()).flatten())
+            .or_else(|| required.files.and_then(|_| self.reading().err()))
             .or_else(services)
             .or_else(secrets)
+    }
+
+    /// Reading, of who asks for no more: also by way of WASI, where no refusal is told.
+    fn reading(&self) -> Result<(), Denial> {
+        match self.requested_files {
+            Some(FileAccess::Read) => self.files(FileAccess::Read),
+            _ => Ok(()),
+        }
     }
 
     fn not_requested(&self, what: &str) -> Denial {

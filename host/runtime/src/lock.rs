@@ -14,7 +14,7 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use ampoule_contract::Effects;
+use ampoule_contract::{Effects, Meter};
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -23,7 +23,8 @@ use crate::egress::{AudiencePattern, toml_key};
 use crate::error::HostError;
 use crate::files;
 use crate::manifest::{
-    FileAccess, Requests, SecretRequest, ToolManifest, is_plugin_name, is_tool_name,
+    FileAccess, LimitValue, Manifest, Requests, SecretRequest, ToolManifest, is_plugin_name,
+    is_tool_name, limits,
 };
 
 /// The version of the format.
@@ -83,6 +84,9 @@ pub struct Pin {
     /// What its manifest asks for. Nothing for a component without one: it has what is granted.
     #[serde(default)]
     pub capabilities: Requests,
+    /// The limits that its manifest sets, in the units of their meters. Others are the defaults.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub limits: BTreeMap<String, LimitValue>,
     /// Its tools, and what calling each may do.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tools: BTreeMap<String, ToolPin>,
@@ -252,6 +256,7 @@ impl Pin {
             imports: plugin.binary.imports.clone(),
             serves: manifest.map(|m| m.services.iter().cloned().collect()).unwrap_or_default(),
             capabilities: manifest.map(|m| canonical(&m.capabilities)).unwrap_or_default(),
+            limits: manifest.map(set_limits).unwrap_or_default(),
             tools: tools.map(|(name, effects)| (name.to_owned(), effects.into())).collect(),
             discovered: BTreeMap::new(),
         }
@@ -271,6 +276,7 @@ impl Pin {
             }
             optional.check("capabilities.optional")?;
         }
+        limits(&self.limits).map_err(|error| format!("`limits`: {error}"))?;
         match self.tools.keys().find(|name| !is_tool_name(name)) {
             Some(name) => Err(format!("`{}` is no name of a tool", line(name.clone()))),
             None => Ok(()),
@@ -311,6 +317,13 @@ impl Pin {
                 more.push(format!("secret {name}, {}", secret_words(secret)));
             }
         }
+        // Checked when they were read; where they cannot be, the defaults are the least.
+        let [new, old] = [self, accepted].map(|pin| limits(&pin.limits).unwrap_or_default());
+        let beyond = Meter::ALL.iter().filter(|&&meter| new.get(meter) > old.get(meter));
+        more.extend(beyond.map(|&meter| {
+            let [new, old] = [&new, &old].map(|limits| meter.show(limits.get(meter)));
+            format!("limit {meter} {new}, not only {old}")
+        }));
         let known: BTreeSet<_> =
             accepted.imports.iter().map(|name| without_version(name)).collect();
         let beyond = self.imports.iter().filter(|name| !known.contains(without_version(name)));
@@ -365,6 +378,14 @@ fn secret_words(secret: &SecretRequest) -> String {
         Some(Ok(inject)) => format!("{to}, put into {inject}"),
         _ => to,
     }
+}
+
+/// The limits that a manifest sets, as numbers that TOML has.
+fn set_limits(manifest: &Manifest) -> BTreeMap<String, LimitValue> {
+    let most = u64::try_from(i64::MAX).unwrap_or(u64::MAX);
+    let all = manifest.limits();
+    let set = all.iter().filter(|(meter, _)| manifest.limits.contains_key(meter.name()));
+    set.map(|(meter, n)| (meter.name().to_owned(), LimitValue::Number(n.min(most)))).collect()
 }
 
 /// The requests in byte order, each once, without the texts that are for people.

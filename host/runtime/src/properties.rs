@@ -590,6 +590,8 @@ fn the_corpus_of_every_fuzz_target_holds() {
     };
     let stems: Vec<_> =
         names("fuzz_targets").iter().map(|f| f.file_stem().unwrap().to_owned()).collect();
+    // `audit` is run where its function is, in `host/journal`.
+    let stems: Vec<_> = stems.into_iter().filter(|stem| *stem != *"audit").collect();
     assert_eq!(stems, TARGETS.iter().map(|(name, _)| *name).collect::<Vec<_>>());
     for (name, attack) in TARGETS {
         let seeds = names(&format!("corpus/{name}"));

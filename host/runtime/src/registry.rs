@@ -43,8 +43,10 @@ pub(crate) struct Binding {
     pub requests: Requests,
     pub config: BindingConfig,
     pub limits: Limits,
-    /// Why none of its tools can be called: something it cannot do without is not granted.
+    /// Something it cannot do without and is not granted.
     pub missing: Option<Denial>,
+    /// The same where no call begins without it.
+    pub barred: Option<Denial>,
     /// The audit's name for what it may do, once that has been written there.
     pub recorded: OnceLock<String>,
 }
@@ -317,6 +319,7 @@ impl Registry {
             name: name.to_owned(),
             settings: settings.to_string(),
             missing: grants.missing(&requests),
+            barred: grants.barred(&requests),
             grants: Arc::new(grants),
             narrowed: principals.names().map(|name| (name.clone(), OnceLock::new())).collect(),
             principals,

@@ -761,6 +761,73 @@ impl Stream {
     }
 }
 
+/// A [`Stream`] that looks for each secret of a run from the moment the run has used it. While there
+/// is none, nothing is held back.
+pub(crate) struct Following {
+    secrets: Arc<RunSecrets>,
+    stream: Option<Stream>,
+    marking: bool,
+}
+
+impl Following {
+    /// Looks for the secrets of a run and replaces them.
+    pub(crate) fn new(secrets: Arc<RunSecrets>) -> Following {
+        Following { secrets, stream: None, marking: true }
+    }
+
+    /// The same, leaving what it finds as it is: see [`Stream::passing`].
+    pub(crate) fn passing(secrets: Arc<RunSecrets>) -> Following {
+        Following { marking: false, ..Following::new(secrets) }
+    }
+
+    /// Whether there is nothing to look for, so that bytes can be given on as they are.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.stream.is_none() && self.secrets.scanner().is_none()
+    }
+
+    /// Takes bytes and adds to `out` what is certain.
+    pub(crate) fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        self.renew(out);
+        match &mut self.stream {
+            Some(stream) => stream.push(bytes, out),
+            None => out.extend_from_slice(bytes),
+        }
+    }
+
+    /// The end: adds the rest to `out`.
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
+        self.renew(out);
+        if let Some(stream) = &mut self.stream {
+            stream.finish(out);
+        }
+    }
+
+    /// Which secrets were found so far, and by what.
+    pub(crate) fn found(&self) -> Option<(&Arc<Scanner>, Found)> {
+        self.stream.as_ref().map(|stream| (stream.scanner(), stream.found()))
+    }
+
+    /// Takes up what the run has used since, also for what is held back.
+    fn renew(&mut self, out: &mut Vec<u8>) {
+        let Some(scanner) = self.secrets.scanner() else { return };
+        if self.stream.as_ref().is_some_and(|stream| Arc::ptr_eq(stream.scanner(), &scanner)) {
+            return;
+        }
+        let mut stream = match self.marking {
+            true => Stream::new(scanner),
+            false => Stream::passing(scanner),
+        };
+        if let Some(mut before) = self.stream.take() {
+            let mut held = Vec::new();
+            before.finish(&mut held);
+            // A list only grows, so each secret keeps its bit.
+            stream.spans.found = before.found();
+            stream.push(&held, out);
+        }
+        self.stream = Some(stream);
+    }
+}
+
 /// An array or object that a text is.
 fn json(text: &str) -> Option<Value> {
     let bracketed = text.trim_start().starts_with(['{', '[']);
@@ -1100,6 +1167,39 @@ mod tests {
             stream.push(b"%73%33%63%72%33%74%2d%76%61%6c%75", &mut out);
             stream.push(b"&#x0000073;\\u0073", &mut out);
             assert!(stream.held.len() as u64 <= scanner.overlap(), "{}", stream.held.len());
+        }
+    }
+
+    #[test]
+    fn what_is_used_in_the_middle_is_looked_for_from_then_on() {
+        for marking in [true, false] {
+            let secrets = Arc::new(RunSecrets::default());
+            let add = |name: &str, value: &str| {
+                secrets.add(name, &[], &SecretValue::new(value)).expect("few");
+            };
+            let mut following = match marking {
+                true => Following::new(secrets.clone()),
+                false => Following::passing(secrets.clone()),
+            };
+            let mut out = Vec::new();
+            assert!(following.is_idle() && following.found().is_none());
+            following.push(b"first-secret ", &mut out);
+            add("first", "first-secret");
+            assert!(!following.is_idle());
+            following.push(b"first-secret second-", &mut out);
+            // What is held back for the one may be the beginning of the other.
+            following.push(b"first-sec", &mut out);
+            add("second", "-first-second");
+            following.push(b"ond first-se", &mut out);
+            following.push(b"cret", &mut out);
+            following.finish(&mut out);
+            let expected = match marking {
+                true => "first-secret [secret first] second[secret second] [secret first]",
+                false => "first-secret first-secret second-first-second first-secret",
+            };
+            assert_eq!(String::from_utf8(out).expect("text"), expected);
+            let (scanner, found) = following.found().expect("it looks");
+            assert_eq!(scanner.names(found).collect::<Vec<_>>(), ["first", "second"]);
         }
     }
 

@@ -176,7 +176,12 @@ impl Running {
         let Some(scanner) = self.secrets.scanner() else { return };
         let mut cleaner = Cleaner::new(scanner);
         work(&mut cleaner);
-        for name in cleaner.names() {
+        self.took_out(cleaner.names(), what);
+    }
+
+    /// Notes for the receipt which secrets were taken out of something the call says.
+    pub(crate) fn took_out<'a>(&self, names: impl Iterator<Item = &'a str>, what: &str) {
+        for name in names {
             let message = format!("the secret `{name}` was taken out of {what}");
             let denial = Denial { gate: "secret", message, allow: None };
             if !lock(&self.denials).list.contains(&denial) {

@@ -1,8 +1,10 @@
 //! `ampoule audit`: the lines of the event log, and whether it is whole.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::path::Path;
 
-use ampoule_journal::{Line, Query};
+use ampoule_journal::{Anchor, Line, Query};
 use serde_json::{Value, json};
 
 use crate::args::{AuditArgs, AuditCommand, AuditListArgs, AuditVerifyArgs, Global};
@@ -91,11 +93,34 @@ fn summary(line: &Line) -> String {
     }
 }
 
+/// The most bytes of a file that keeps a head.
+const MAX_HEAD_BYTES: u64 = 1024;
+
+/// The head that a file keeps; `None` where there is no file yet.
+fn kept(file: &Path) -> Result<Option<Anchor>, Failure> {
+    let mut text = String::new();
+    let read = File::open(file).and_then(|opened| {
+        opened.take(MAX_HEAD_BYTES).read_to_string(&mut text)?;
+        Ok(())
+    });
+    match read {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Failure::usage(format!("{}: {error}", file.display()))),
+        Ok(()) => {}
+    }
+    let head = text.trim().parse();
+    head.map(Some).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))
+}
+
 fn verify(args: &AuditVerifyArgs, global: &Global, screen: &mut Screen) -> Result<Exit, Failure> {
     let reader = journal::reader(&Setup::find(global)?)?;
-    let report = reader
-        .verify(args.head.as_ref())
-        .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+    let kept = args.head_file.as_deref().map(kept).transpose()?.flatten();
+    let head = args.head.as_ref().or(kept.as_ref());
+    let report =
+        reader.verify(head).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+    if let Some(file) = args.head_file.as_deref().filter(|_| report.broken.is_none()) {
+        super::pack::replace(file, format!("{}\n", report.head).as_bytes())?;
+    }
     if screen.json {
         let mut document = json!({ "whole": report.broken.is_none(), "head": report.head });
         if let Some(broken) = &report.broken {
@@ -110,11 +135,14 @@ fn verify(args: &AuditVerifyArgs, global: &Global, screen: &mut Screen) -> Resul
             let lines = report.head.lines;
             writeln!(screen.out(), "{} {lines} lines, each as it was written", paint(GOOD, "ok"))?;
             writeln!(screen.out(), "head {}", paint(CODE, &report.head))?;
-            if args.head.is_none() {
-                screen.note(
-                    "keep the head elsewhere: `ampoule audit verify --head HEAD` shows later that \
-                     nothing before it was cut off or made anew",
-                )?;
+            match &args.head_file {
+                Some(file) => screen.note(format_args!("kept in {}", super::shown(file)))?,
+                None if args.head.is_some() => {}
+                None => screen.note(
+                    "keep the head where nobody who can write to the journal can: \
+                     `ampoule audit verify --head-file FILE` shows then that nothing was cut off \
+                     or made anew",
+                )?,
             }
             Ok(Exit::Ok)
         }

@@ -39,7 +39,7 @@ pub(super) async fn run(
     let workspace = super::workspace(workspace)?;
     let setup = Setup::find(global)?.with_plugins()?;
     crate::journal::keep_out_of(&setup, workspace.as_deref())?;
-    let host = setup.host().await?;
+    let host = setup.host_that_asks().await?;
     let definition =
         host.tools().into_iter().find(|known| known.id == tool || known.model_name() == tool);
     let blobs = Blobs::default();

@@ -16,6 +16,9 @@ use crate::setup::Setup;
 /// How many calls below a call are looked at.
 const MAX_CALLS: usize = 1000;
 
+/// What stands in a line for something that only the operator knows.
+const PLACES: [&str; 2] = ["\"BINDING\"", "\"NAME\""];
+
 pub(super) fn run(
     args: &ExplainArgs,
     global: &Global,
@@ -57,11 +60,10 @@ pub(super) fn run(
             render::file_lines(screen.out(), lines)?;
         }
     }
-    let ended = told.ended.as_ref().map(|line| &line.body["end"]);
-    if ended.is_some_and(|end| end == "denied") && !(allow.new.is_empty() && allow.set.is_empty()) {
+    if [&allow.new, &allow.set].iter().any(|lines| PLACES.iter().any(|p| lines.contains(p))) {
         screen.note(
-            "\nThe plugin cannot begin without this, so what the call itself needs is not known \
-             yet. Make a pattern as narrow as you can.",
+            "\nPut in the place of \"BINDING\" the connector or model that shall serve it, in that \
+             of \"NAME\" one of [secrets].",
         )?;
     }
     if !told.denials.is_empty() && allow.new.is_empty() && allow.set.is_empty() {
@@ -237,36 +239,42 @@ fn allow(denials: &[Line], config: &Config) -> Allow {
         }
     }
     let mut allow = Allow::default();
-    let Some(toml::Value::Table(bindings)) = wanted.remove("bindings") else { return allow };
-    for (name, wanted) in bindings {
-        let toml::Value::Table(wanted) = wanted else { continue };
-        let there = config.bindings.get(&name).and_then(|binding| {
-            let binding = toml::Value::try_from(binding).ok()?;
-            binding.as_table().cloned()
-        });
-        let text = match &there {
-            Some(_) => &mut allow.set,
-            None => &mut allow.new,
-        };
-        let there = there.unwrap_or_default();
-        let space = if text.is_empty() { "" } else { "\n" };
-        text.push_str(&format!("{space}[bindings.{}]\n", key(&name)));
-        for (group, wanted) in wanted {
+    let whole = toml::Value::try_from(config).ok();
+    for section in ["bindings", "principals"] {
+        let Some(toml::Value::Table(named)) = wanted.remove(section) else { continue };
+        let there = whole.as_ref().and_then(|whole| whole.get(section));
+        for (name, wanted) in named {
             let toml::Value::Table(wanted) = wanted else { continue };
-            let there = there.get(&group).and_then(toml::Value::as_table);
-            for (name, wanted) in wanted {
-                let mut whole = toml::Table::new();
-                if let Some(there) = there.and_then(|there| there.get(&name)) {
-                    whole.insert(name.clone(), there.clone());
-                }
-                merge(&mut whole, toml::Table::from_iter([(name.clone(), wanted)]));
-                if let Some(value) = whole.get(&name) {
-                    text.push_str(&format!("{}.{} = {value}\n", key(&group), key(&name)));
+            let there = there.and_then(|there| there.get(&name)).and_then(toml::Value::as_table);
+            let text = match there {
+                Some(_) => &mut allow.set,
+                None => &mut allow.new,
+            };
+            let space = if text.is_empty() { "" } else { "\n" };
+            text.push_str(&format!("{space}[{section}.{}]\n", key(&name)));
+            for (group, wanted) in wanted {
+                let there = there.and_then(|there| there.get(&group));
+                let toml::Value::Table(wanted) = wanted else {
+                    text.push_str(&entry(&key(&group), there, &group, wanted));
+                    continue;
+                };
+                for (name, wanted) in wanted {
+                    let there = there.and_then(|there| there.get(&name));
+                    let path = format!("{}.{}", key(&group), key(&name));
+                    text.push_str(&entry(&path, there, &name, wanted));
                 }
             }
         }
     }
     allow
+}
+
+/// The line that gives `path`, whose last name is `name`, what is wanted beside what is there.
+fn entry(path: &str, there: Option<&toml::Value>, name: &str, wanted: toml::Value) -> String {
+    let there = there.map(|there| (name.to_owned(), there.clone()));
+    let mut whole = toml::Table::from_iter(there);
+    merge(&mut whole, toml::Table::from_iter([(name.to_owned(), wanted)]));
+    whole.get(name).map_or_else(String::new, |value| format!("{path} = {value}\n"))
 }
 
 /// Adds one table to another: lists and tables grow, anything else is replaced.
@@ -331,6 +339,19 @@ mod tests {
         assert_eq!(config.bindings["web"].grant.http.len(), 2);
         assert!(config.bindings["other"].grant.files.is_some());
 
+        // What takes away is told too, in the table that does.
+        let denials = [
+            denial("[principals.ann]\ntools = [\"hash\"]"),
+            denial("[principals.ann]\ngrant.files = \"read\""),
+        ];
+        let text = "[principals.ann]\ntools = [\"web\"]\ngrant.files = \"none\"";
+        let allowed = allow(&denials, &Config::parse(text).expect("valid"));
+        assert_eq!(
+            (allowed.new.as_str(), allowed.set.as_str()),
+            ("", "[principals.ann]\ngrant.files = \"read\"\ntools = [\"web\", \"hash\"]\n")
+        );
+
+        let denials = [denial("[bindings.web]\ngrant.http = [\"GET https://a.example/1\"]")];
         let text = "[bindings.web]\ngrant.http = [\"GET https://b.example/\"]";
         let allowed = allow(&denials[..1], &Config::parse(text).expect("valid"));
         assert_eq!(

@@ -38,7 +38,7 @@ pub(super) async fn run(
     let wanted = model::Wanted::new(&file, &args.agent, args.model, args.script);
     wanted.prepare(&mut setup.config)?;
     crate::journal::keep_out_of(&setup, workspace.as_deref())?;
-    let host = setup.host().await?;
+    let host = setup.host_that_asks().await?;
     if !host.refused().is_empty() {
         let n = host.refused().len();
         screen.warn(format_args!("plugins refused: {n}; `ampoule list` says which and why"))?;

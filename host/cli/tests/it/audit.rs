@@ -122,6 +122,31 @@ fn tampering_fails_with_the_line() {
 }
 
 #[test]
+fn a_head_that_is_kept_in_a_file_shows_what_was_cut_off() {
+    let folder = with_calls(&[ECHO]);
+    let head = folder.path().join("kept/journal.head");
+    let verify = || run(&folder, &["audit", "verify", "--head-file", head.to_str().unwrap()]);
+    assert_eq!(verify().code, 0);
+    assert!(std::fs::read_to_string(&head).unwrap().starts_with("4:"));
+    run(&folder, &[&["call"], ECHO].concat());
+    assert_eq!(verify().code, 0);
+    let kept = std::fs::read_to_string(&head).unwrap();
+    assert!(kept.starts_with("7:") && kept.ends_with('\n'), "{kept}");
+
+    let file = folder.path().join("log/journal.db");
+    Connection::open(&file).unwrap().execute_batch("DELETE FROM lines WHERE seq > 5").unwrap();
+    // The chain alone shows nothing; what is kept does, and stays as it is.
+    assert_eq!(run(&folder, &["audit", "verify"]).code, 0);
+    let ended = verify();
+    assert!(ended.stderr.contains("lines 6 to 7 are missing"), "{ended:?}");
+    assert_eq!((ended.code, std::fs::read_to_string(&head).unwrap()), (1, kept));
+    for wrong in ["", "x", "7:0"] {
+        std::fs::write(&head, wrong).unwrap();
+        assert_eq!(verify().code, 2, "{wrong:?}");
+    }
+}
+
+#[test]
 fn a_call_is_explained() {
     let folder = with_calls(&[ECHO, &["probe/trap", "{}"]]);
     let document = json(&folder, &["audit", "list", "--kind", "call-ended"]);

@@ -24,7 +24,7 @@ use self::scanned::Refusing;
 use super::EgressError;
 use super::error::timeout;
 use super::url::CheckedUrl;
-use crate::scan::Scanner;
+use crate::scan::RunSecrets;
 
 /// The most bytes of a body that are handed on at once.
 const PIECE: usize = 16 << 10;
@@ -121,9 +121,8 @@ pub(super) struct SentBody {
 enum Source {
     /// In pieces, so that the connection holds few of them and often comes for more.
     Bytes(Bytes),
-    Stream(UnsyncBoxBody<Bytes, BoxError>),
     /// A stream in which secrets are looked for.
-    Scanned(Box<Refusing>),
+    Stream(Box<Refusing>),
     Over,
 }
 
@@ -134,20 +133,18 @@ impl SentBody {
         SentBody::new(Source::Bytes(bytes), Some(length), None, deadline)
     }
 
-    /// A body that is made while it is sent, charged and, for a request to the URL in `scanned`,
-    /// looked at as it goes.
+    /// A body that is made while it is sent to a URL, charged, and searched for secrets of the run
+    /// as it goes.
     pub(super) fn stream(
         body: UnsyncBoxBody<Bytes, BoxError>,
         length: Option<u64>,
-        scanned: Option<(Arc<Scanner>, CheckedUrl)>,
+        secrets: Arc<RunSecrets>,
+        to: CheckedUrl,
         charge: Arc<dyn Charge>,
         deadline: Instant,
     ) -> SentBody {
         let length = length.or(body.size_hint().exact());
-        let source = match scanned {
-            Some((scanner, to)) => Source::Scanned(Box::new(Refusing::new(body, scanner, to))),
-            None => Source::Stream(body),
-        };
+        let source = Source::Stream(Box::new(Refusing::new(body, secrets, to)));
         SentBody::new(source, length, Some(charge), deadline)
     }
 
@@ -199,13 +196,7 @@ impl Source {
             Source::Bytes(bytes) => {
                 Ok((!bytes.is_empty()).then(|| bytes.split_to(bytes.len().min(PIECE))))
             }
-            Source::Stream(body) => match ready!(Pin::new(body).poll_frame(cx)) {
-                None => Ok(None),
-                Some(Err(error)) => Err(error),
-                // Trailers are the end.
-                Some(Ok(frame)) => Ok(frame.into_data().ok()),
-            },
-            Source::Scanned(body) => ready!(body.poll_next(cx)),
+            Source::Stream(body) => ready!(body.poll_next(cx)),
             Source::Over => Ok(None),
         };
         if !matches!(next, Ok(Some(_))) {

@@ -28,7 +28,7 @@ use super::resolve::{Judged, MAX_LOOKUPS_PER_POLICY, Resolve, SystemResolver};
 use super::tls;
 use super::url::CheckedUrl;
 use crate::rate::Rates;
-use crate::scan::{Found, Scanner};
+use crate::scan::{Found, RunSecrets};
 
 /// How many clients are kept, each with its idle connections.
 const MAX_CLIENTS: usize = 128;
@@ -104,8 +104,8 @@ struct Hop {
 struct Errand<'a> {
     policy: &'a Policy,
     credentials: &'a [Credential],
-    /// What looks for secrets; `None` where there are none.
-    scanner: Option<Arc<Scanner>>,
+    /// The secrets of the run, those included that it uses meanwhile.
+    secrets: &'a Arc<RunSecrets>,
     limits: &'a EgressLimits,
     charge: &'a Arc<dyn Charge>,
     deadline: Instant,
@@ -159,8 +159,7 @@ impl Egress {
                 secrets.add(&credential.name, &credential.audience, &value)?;
             }
         }
-        let scanner = secrets.scanner();
-        if let Some(scanner) = &scanner {
+        if let Some(scanner) = secrets.scanner() {
             // As it was written: the normal form has its host in lower case.
             scanner.may_go(scanner.find(written.as_bytes()), &url)?;
         }
@@ -169,7 +168,7 @@ impl Egress {
         let errand = Errand {
             policy,
             credentials: &credentials,
-            scanner,
+            secrets: &secrets,
             limits: &limits,
             charge: &charge,
             deadline: after(limits.total_time),
@@ -225,7 +224,8 @@ impl Egress {
         errand: &Errand<'_>,
         hop: &mut Hop,
     ) -> Result<reqwest::Response, EgressError> {
-        let Errand { policy, credentials, limits, charge, deadline, ref scanner } = *errand;
+        let Errand { policy, credentials, secrets, limits, charge, deadline } = *errand;
+        let scanner = secrets.scanner();
         errand.check_carried(hop)?;
         let mut url = hop.url.as_url().clone();
         let mut headers = hop.headers.clone();
@@ -249,8 +249,8 @@ impl Egress {
             // Else a `GET` from WASI would announce a body that never comes.
             RequestBody::Stream { body, length: None | Some(0) } if body.is_end_stream() => None,
             RequestBody::Stream { body, length } => {
-                let scanned = scanner.as_ref().map(|scanner| (scanner.clone(), hop.url.clone()));
-                Some(SentBody::stream(body, length, scanned, charge.clone(), deadline))
+                let (secrets, to) = (secrets.clone(), hop.url.clone());
+                Some(SentBody::stream(body, length, secrets, to, charge.clone(), deadline))
             }
         };
         let client = self.client(policy, policy.names_host(&hop.url), body.is_some())?;
@@ -406,7 +406,7 @@ impl Errand<'_> {
     /// Refuses a request that carries a secret to whom it may not go, before the host attaches
     /// those that may. A streamed body is looked at as it goes.
     fn check_carried(&self, hop: &Hop) -> Result<(), Denial> {
-        let Some(scanner) = &self.scanner else { return Ok(()) };
+        let Some(scanner) = self.secrets.scanner() else { return Ok(()) };
         let url = hop.url.as_str();
         let decoded: Vec<u8> = percent_decode_str(url).collect();
         let mut found = scanner.find(url.as_bytes()) | scanner.find(&decoded);
@@ -424,7 +424,7 @@ impl Errand<'_> {
 
     /// A text for a guest or a log.
     fn redacted(&self, text: String) -> String {
-        match &self.scanner {
+        match self.secrets.scanner() {
             Some(scanner) => scanner.text(text),
             None => text,
         }
@@ -446,8 +446,10 @@ impl Errand<'_> {
     fn response(&self, hop: &Hop, mut answer: reqwest::Response) -> EgressResponse {
         let origin = hop.url.origin();
         let failed = {
-            let (origin, scanner) = (origin.clone(), self.scanner.clone());
-            move |error: reqwest::Error| transport(&error.without_url(), &origin, scanner.as_ref())
+            let (origin, secrets) = (origin.clone(), self.secrets.clone());
+            move |error: reqwest::Error| {
+                transport(&error.without_url(), &origin, secrets.scanner().as_ref())
+            }
         };
         let status = answer.status();
         let mut headers = std::mem::take(answer.headers_mut());
@@ -455,10 +457,10 @@ impl Errand<'_> {
         if headers::take_gzip(&mut headers) {
             stream = Gunzip::new(stream, origin.clone()).boxed();
         }
-        if let Some(scanner) = &self.scanner {
-            redact_headers(&mut headers, scanner);
-            stream = Redacted::new(stream, scanner.clone()).boxed();
+        if let Some(scanner) = self.secrets.scanner() {
+            redact_headers(&mut headers, &scanner);
         }
+        let stream = Redacted::new(stream, self.secrets.clone()).boxed();
         EgressResponse {
             status,
             url: self.redacted(hop.url.to_string()),

@@ -136,8 +136,17 @@ impl Policy {
             });
         }
         if !allowed(&rules.grant) {
-            let line =
-                |pattern| binding_lines(&rules.binding, &format!("grant.http = [\"{pattern}\"]"));
+            // Where the address is known already, it is told in one go what the next gate asks.
+            let address = match url.host() {
+                Host::Address(address) if !rules.addresses.permits(*address) => {
+                    format!("\ngrant.addresses = [\"{address}\"]")
+                }
+                _ => String::new(),
+            };
+            let line = |pattern| {
+                let lines = format!("grant.http = [\"{pattern}\"]{address}");
+                binding_lines(&rules.binding, &lines)
+            };
             return Err(Denial {
                 gate: "grant",
                 message: format!(
@@ -276,6 +285,9 @@ mod tests {
             ("address", Some("[bindings.weather]\ngrant.addresses = [\"127.0.0.1\"]".into()))
         );
         assert_eq!(refusal(&policy, "GET", "https://[::ffff:10.0.0.1]/open/").0, "address");
+        let lines = "[bindings.weather]\ngrant.http = [\"GET https://[::1]/x\"]\n\
+                     grant.addresses = [\"::1\"]";
+        assert_eq!(refusal(&policy, "GET", "https://[::1]/x"), ("grant", Some(lines.into())));
     }
 
     #[test]

@@ -46,6 +46,12 @@ pub(crate) fn write(
         cleaner.text(&mut message);
         fields.iter_mut().for_each(|fields| cleaner.json(fields));
     });
+    say(call, level, message, fields);
+    Ok(())
+}
+
+/// Writes a line that is paid for and holds no secret.
+pub(super) fn say(call: &Running, level: &'static str, message: String, fields: Option<String>) {
     let details = fields.as_deref().unwrap_or("");
     match level {
         "trace" => {
@@ -68,5 +74,4 @@ pub(crate) fn write(
         let fields = fields.and_then(|fields| crate::json::parse(&fields).ok());
         call.event(CallEvent::Log { level, message, fields });
     }
-    Ok(())
 }

@@ -52,7 +52,8 @@ impl tools::HostWithStore<CallState> for HasSelf<CallState> {
         name: String,
         arguments: String,
     ) -> wasmtime::Result<Result<Output, Error>> {
-        granted!(host, price::LEAVE + price::bytes(name.len() + arguments.len()), Grants::tools);
+        let fuel = price::LEAVE + price::bytes(name.len() + arguments.len());
+        granted!(host, fuel, Grants::tools_requested);
         let work = match begin(&mut host, &name, arguments, Share::All)? {
             Ok(work) => work,
             Err(error) => return Ok(Err(error)),
@@ -66,7 +67,8 @@ impl tools::HostWithStore<CallState> for HasSelf<CallState> {
         name: String,
         arguments: String,
     ) -> wasmtime::Result<Result<Resource<Calling>, Error>> {
-        granted!(host, price::LEAVE + price::bytes(name.len() + arguments.len()), Grants::tools);
+        let fuel = price::LEAVE + price::bytes(name.len() + arguments.len());
+        granted!(host, fuel, Grants::tools_requested);
         let work = match begin(&mut host, &name, arguments, Share::Part)? {
             Ok(work) => work,
             Err(error) => return Ok(Err(error)),

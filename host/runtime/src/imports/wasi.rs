@@ -11,8 +11,14 @@ use http_body_util::{BodyExt, StreamBody};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::io::AsyncWrite;
-use wasmtime::component::{Linker, ResourceTable};
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, Resource, ResourceTable};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::filesystem::WasiFilesystemView as _;
+use wasmtime_wasi::p2::bindings::filesystem::types::{
+    Descriptor, DescriptorFlags, DescriptorType, ErrorCode, HostDescriptor as _, OpenFlags,
+    PathFlags,
+};
 use wasmtime_wasi::random::Deterministic;
 use wasmtime_wasi::{
     FsPerms, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView,
@@ -28,6 +34,7 @@ use super::{clock, log};
 use crate::egress::{EgressError, EgressRequest, RequestBody};
 use crate::manifest::FileAccess;
 use crate::replay::Tape;
+use crate::scan::Following;
 use crate::state::{CallState, Running, lock};
 
 /// The most random bytes one WASI call gives; they are drawn one by one and without a yield.
@@ -41,11 +48,10 @@ const WRITE_BYTES: usize = 64 << 10;
 
 /// WASI's part of a call.
 pub(crate) struct Wasi {
-    /// The call that the instance serves now; a session has one after another.
-    current: Arc<Mutex<Arc<Running>>>,
     ctx: WasiCtx,
     http: WasiHttpCtx,
     hooks: Outgoing,
+    printed: [Lines; 2],
 }
 
 /// Adds all of WASI 0.2 that may be imported.
@@ -54,23 +60,59 @@ pub(crate) struct Wasi {
 /// Two imports have the same name: a fault of the host.
 pub(crate) fn add_to_linker(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    add_open(linker)
 }
+
+/// Defines anew how a path is opened: what is neither a file nor a directory is not, because the
+/// thread that opens a named pipe waits for its other end, however long the call lives.
+fn add_open(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
+    type Arguments = (Resource<Descriptor>, PathFlags, String, OpenFlags, DescriptorFlags);
+    linker.allow_shadowing(true);
+    linker.instance(FILESYSTEM)?.func_wrap_async(
+        "[method]descriptor.open-at",
+        |mut caller: StoreContextMut<'_, CallState>, arguments: Arguments| {
+            Box::new(async move {
+                let (directory, path_flags, path, how, flags) = arguments;
+                let mut files = caller.data_mut().filesystem();
+                let at = Resource::new_borrow(directory.rep());
+                let found = files.stat_at(at, path_flags, path.clone()).await;
+                let waits = found.is_ok_and(|found| {
+                    use DescriptorType::{Directory, RegularFile, SymbolicLink};
+                    !matches!(found.type_, Directory | RegularFile | SymbolicLink)
+                });
+                if waits {
+                    return Ok((Err(ErrorCode::NotPermitted),));
+                }
+                match files.open_at(directory, path_flags, path, how, flags).await {
+                    Ok(opened) => Ok((Ok(opened),)),
+                    Err(error) => Ok((Err(error.downcast()?),)),
+                }
+            })
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// The interface under the version that `wasmtime-wasi` defines, which is the one that guests of
+/// every 0.2 are linked to.
+const FILESYSTEM: &str = "wasi:filesystem/types@0.2.12";
 
 impl Wasi {
     /// What a call gets: no environment, no arguments, no network of its own, the clock and
     /// randomness where they are granted, else a clock that stands still and zeros.
     fn new(call: &Arc<Running>) -> Wasi {
         let grants = &call.grants;
-        let current = Arc::new(Mutex::new(call.clone()));
+        let [stdout, stderr] = ["stdout", "stderr"].map(|level| Lines::new(call, level));
         let mut ctx = WasiCtxBuilder::new();
         ctx.allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)
             .allow_blocking_current_thread(false)
             .max_random_size(MAX_RANDOM_BYTES)
-            .stdout(Lines { call: current.clone(), level: "stdout" })
-            .stderr(Lines { call: current.clone(), level: "stderr" });
+            .stdout(stdout.clone())
+            .stderr(stderr.clone());
         let (mut clock, mut random) = (grants.clock().is_ok(), grants.random().is_ok());
         if let Some(tape) = call.tape.get() {
             let seed;
@@ -99,13 +141,21 @@ impl Wasi {
         }
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(MAX_FIELD_BYTES);
-        Wasi { current, ctx: ctx.build(), http, hooks: Outgoing(call.clone()) }
+        let (hooks, printed) = (Outgoing(call.clone()), [stdout, stderr]);
+        Wasi { ctx: ctx.build(), http, hooks, printed }
     }
 
-    /// Serves another call.
+    /// Serves another call; what the one before has printed is with it.
     pub(crate) fn enter(&mut self, call: &Arc<Running>) {
-        lock(&self.current).clone_from(call);
         self.hooks = Outgoing(call.clone());
+        for lines in &self.printed {
+            *lock(&lines.printed) = Printed::new(call);
+        }
+    }
+
+    /// The guest prints no more: what is no whole line is one now.
+    pub(crate) fn finish(&self) {
+        self.printed.iter().for_each(|lines| lines.print(&[], true));
     }
 }
 
@@ -259,11 +309,64 @@ async fn send(
     Ok((answer, Box::new(std::future::ready(Ok(())))))
 }
 
-/// Standard output or error: lines for the operator, under the limit of log bytes.
+/// Standard output or error: lines for the operator, under the limit of log bytes. Secrets are
+/// looked for in all of it, however it is cut into writes.
 #[derive(Clone)]
 struct Lines {
-    call: Arc<Mutex<Arc<Running>>>,
     level: &'static str,
+    printed: Arc<Mutex<Printed>>,
+}
+
+/// What was written and is no line yet.
+struct Printed {
+    /// The call that the instance serves now; a session has one after another.
+    call: Arc<Running>,
+    /// Holds back what may be a secret.
+    secrets: Following,
+    line: Vec<u8>,
+}
+
+impl Lines {
+    fn new(call: &Arc<Running>, level: &'static str) -> Lines {
+        Lines { level, printed: Arc::new(Mutex::new(Printed::new(call))) }
+    }
+
+    /// Says the lines that are whole; at the end of the call, `all` there is.
+    fn print(&self, bytes: &[u8], all: bool) {
+        let mut printed = lock(&self.printed);
+        let Printed { call, secrets, line } = &mut *printed;
+        let before = secrets.found().map(|(_, found)| found);
+        secrets.push(bytes, line);
+        if all {
+            secrets.finish(line);
+        }
+        if let Some((scanner, found)) = secrets.found()
+            && before.unwrap_or_default() != found
+        {
+            call.took_out(scanner.names(found), "a log line");
+        }
+        let mut rest = line.as_slice();
+        while let Some(end) = memchr::memchr(b'\n', rest) {
+            self.say(call, &rest[..end]);
+            rest = &rest[end + 1..];
+        }
+        let whole = line.len() - rest.len();
+        line.drain(..whole);
+        if line.len() > WRITE_BYTES || all && !line.is_empty() {
+            self.say(call, &std::mem::take(line));
+        }
+    }
+
+    fn say(&self, call: &Arc<Running>, line: &[u8]) {
+        log::say(call, self.level, String::from_utf8_lossy(line).into_owned(), None);
+    }
+}
+
+impl Printed {
+    fn new(call: &Arc<Running>) -> Printed {
+        let secrets = Following::new(call.secrets.clone());
+        Printed { call: call.clone(), secrets, line: Vec::new() }
+    }
 }
 
 impl IsTerminal for Lines {
@@ -285,10 +388,11 @@ impl StdoutStream for Lines {
 
 impl OutputStream for Lines {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        let text = String::from_utf8_lossy(&bytes);
-        let text = text.trim_end_matches('\n').to_owned();
-        let call = lock(&self.call).clone();
-        log::write(&call, self.level, text, None).map_err(StreamError::Trap)
+        let call = lock(&self.printed).call.clone();
+        let charged = call.account.charge(Meter::LogBytes, bytes.len() as u64 + 1);
+        charged.map_err(|breach| StreamError::Trap(breach.into()))?;
+        self.print(&bytes, false);
+        Ok(())
     }
 
     fn flush(&mut self) -> StreamResult<()> {

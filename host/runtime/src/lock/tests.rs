@@ -310,3 +310,30 @@ fn only_a_file_that_is_not_there_is_no_lock() {
     let error = crate::Config::read(&folder.path().join("ampoule.toml")).unwrap_err();
     assert!(error.to_string().contains("ampoule.lock: "), "{error}");
 }
+
+#[test]
+fn a_limit_that_is_raised_is_more() {
+    let limits = |lines: &str| pin(&format!("[limits]\n{lines}"));
+    for (old, new, within) in [
+        ("", "", true),
+        ("", "fuel = \"1\"", true),
+        ("", "memory = \"1 GiB\"", false),
+        ("memory = \"1 GiB\"", "memory = 1073741824", true),
+        ("memory = \"1 GiB\"", "memory = 1073741825", false),
+        ("memory = \"1 GiB\"", "", true),
+        ("memory = \"1 GiB\"", "memory = \"1 GiB\"\nwall-time = \"1 h\"", false),
+    ] {
+        check(&limits(old), &limits(new), within, &format!("{old} → {new}"));
+    }
+    let lines = limits("memory = \"1 GiB\"").beyond(&limits("memory = \"512 MiB\""));
+    assert_eq!(lines, ["limit memory 1 GiB, not only 512 MiB"]);
+    // Less was accepted than the default is.
+    assert_eq!(limits("").beyond(&limits("memory = 1")).len(), 1);
+    for wrong in ["mammoth = 1", "memory = \"much\"", "stack = 1", "memory = -1"] {
+        let digest = format!("digest = \"{DIGEST}\"");
+        let text = format!(
+            "version = 1\n[bindings.x]\nplugin = \"x\"\n{digest}\n[bindings.x.limits]\n{wrong}"
+        );
+        assert!(Lock::parse(&text).is_err(), "{wrong}");
+    }
+}

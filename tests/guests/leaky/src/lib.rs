@@ -3,6 +3,10 @@
 //! `leak` turns it round and writes it, in the way that is asked for, to the channel that is asked
 //! for.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "channels like any other")]
+
+use std::io::Write as _;
+
 use ampoule_sdk::prelude::*;
 use ampoule_sdk::{ask, blobs, files, http, llm, log, progress, tools};
 use base64::Engine as _;
@@ -76,6 +80,15 @@ async fn leak(leak: Leak) -> Result<Output<Value>> {
         }
         "log" => log::warn(&text),
         "log-fields" => log::write(log::Level::Warn, "found", &json!({ "found": text })),
+        "stdout" => print!("{text}"),
+        "stdout-pieces" => {
+            for piece in text.as_bytes().chunks(3) {
+                let mut out = std::io::stdout();
+                let written = out.write_all(piece).and_then(|()| out.flush());
+                written.map_err(|error| Error::new("io", error.to_string()))?;
+            }
+        }
+        "stderr" => eprintln!("{text}"),
         "progress" => drop(progress::report(0.5, None, Some(&text))),
         "event" => drop(progress::emit(Block::text(text))),
         "url" => drop(http::get(format!("{away}/{text}")).send().await?),
