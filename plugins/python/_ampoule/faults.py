@@ -26,6 +26,12 @@ def keep(name: str, source: str) -> None:
     linecache.cache[name] = (len(source), None, lines, name)
 
 
+def forget() -> None:
+    for name in sources:
+        linecache.cache.pop(name, None)
+    sources.clear()
+
+
 def describe(error: BaseException) -> tuple:
     """One line for a model, and details as a dictionary."""
     name = type(error).__name__

@@ -9,9 +9,12 @@ import importlib
 import importlib.machinery
 import io
 import marshal
-import os
 import sys
 import zlib
+
+# Taken before `workspace` puts its own in their place.
+from io import open_code
+from os import listdir
 
 # Folders and modules that make no sense here: graphical programs, installers, what needs
 # processes, threads or C code that is not in this build.
@@ -48,7 +51,7 @@ zones = {}
 
 def collect(folder: str, prefix: str = "") -> None:
     """Compiles everything below a folder of the standard library."""
-    for entry in sorted(os.listdir(folder)):
+    for entry in sorted(listdir(folder)):
         name, dot, ending = entry.partition(".")
         path = f"{folder}/{entry}"
         if (not prefix and name in LEFT_OUT) or entry in ("__pycache__", "tests"):
@@ -58,22 +61,26 @@ def collect(folder: str, prefix: str = "") -> None:
                 keep(prefix.removesuffix("."), True, path)
             else:
                 keep(prefix + name, False, path)
-        elif not dot and name.isidentifier() and os.path.isdir(path):
+        elif not dot and name.isidentifier():
             collect(path, f"{prefix}{name}.")
 
 
 def keep(name: str, is_package: bool, path: str) -> None:
-    with io.open_code(path) as file:
+    with open_code(path) as file:
         code = compile(file.read(), f"<{name}>", "exec", dont_inherit=True)
     codes[name] = (is_package, zlib.compress(marshal.dumps(code), 9))
 
 
-def collect_zones(folder: str) -> None:
-    with io.open_code(f"{folder}/zones") as file:
+def collect_zones() -> None:
+    import tzdata
+
+    folder = tzdata.__path__[0]
+    with open_code(f"{folder}/zones") as file:
         names = file.read().decode().split()
     for name in names:
-        with io.open_code(f"{folder}/zoneinfo/{name}") as file:
+        with open_code(f"{folder}/zoneinfo/{name}") as file:
             zones[name] = file.read()
+    sys.modules.pop("tzdata")
 
 
 class Library(importlib.machinery.FrozenImporter):
@@ -111,6 +118,35 @@ class Library(importlib.machinery.FrozenImporter):
     @staticmethod
     def module_repr(module):
         return f"<module {module.__name__!r} (standard library)>"
+
+
+class Seeded:
+    """Loads `random`, which a snapshot copies with its state, with a seed of its own: at its first
+    import. `statistics`, which uses it, waits with it."""
+
+    modules = {}
+
+    @classmethod
+    def keep(cls) -> None:
+        for name in ("random", "statistics"):
+            cls.modules[name] = sys.modules.pop(name)
+
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name not in cls.modules:
+            return None
+        return importlib.machinery.ModuleSpec(name, cls, origin="kept in memory")
+
+    @classmethod
+    def create_module(cls, spec):
+        return cls.modules[spec.name]
+
+    @classmethod
+    def exec_module(cls, module):
+        if module.__name__ == "random":
+            module.seed(int.from_bytes(module._urandom(32)))
+        else:
+            importlib.import_module("random")
 
 
 def load_zone(key: str):

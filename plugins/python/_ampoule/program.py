@@ -5,16 +5,13 @@ import asyncio
 import builtins
 import inspect
 import json
-import os
-import random
 import sys
 import types
-import uuid
 
 from componentize_py_types import Err
 from wit_world.imports.types import Error, Output
 
-from . import codemode, console, databases, faults, loops, modules, results, shown, web, workspace
+from . import codemode, console, databases, faults, loops, modules, results, shown, times, web, workspace
 
 DEFAULT_BYTES = 65536
 MAX_CODE = 500_000
@@ -24,22 +21,20 @@ FLAGS = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 OUR_NAMES = {"inputs", "tools", "display", "ToolError"}
 TAKEN = OUR_NAMES | set(dir(builtins))
 
-# Whether this instance has taken a seed of its own: a snapshot copies random state.
-is_seeded = False
+# The host has checked that it is JSON.
+scan = json.JSONDecoder().scan_once
 # Names that were bound from the inputs of the call before, with what they were bound to.
 bound = {}
 
-
 class Fault(Exception):
     """The arguments are wrong."""
-
 
 def answer(text: str) -> Output:
     """Answers one call of the tool.
 
     Raises: `Err` with code `bad-arguments` or `exception`.
     """
-    arguments = json.loads(text)
+    arguments, _ = scan(text, 0)
     try:
         if arguments.get("declarations"):
             return declarations(arguments)
@@ -47,7 +42,6 @@ def answer(text: str) -> Output:
     except Fault as fault:
         message = str(fault)
     raise Err(Error("bad-arguments", message, None, False, None, None))
-
 
 def declarations(arguments: dict) -> Output:
     from . import stubs
@@ -61,7 +55,6 @@ def declarations(arguments: dict) -> Output:
         raise Err(Error(error.code, error.message, None, False, None, None)) from None
     value = json.dumps({"declarations": text}, ensure_ascii=False)
     return Output(value, [], False, None, None)
-
 
 def run(arguments: dict) -> Output:
     code = arguments.get("code")
@@ -100,13 +93,8 @@ def run(arguments: dict) -> Output:
         failure, details = faults.describe(error)
     raise Err(failed(failure, details, printed))
 
-
 def begin(printed: console.Console, display, inputs: dict) -> dict:
     """Makes the interpreter ready for a call, and gives the user's globals."""
-    global is_seeded
-    if not is_seeded:
-        is_seeded = True
-        random.seed(int.from_bytes(os.urandom(32)))
     sys.setrecursionlimit(RECURSION)
     console.begin(printed)
     workspace.begin()
@@ -127,6 +115,12 @@ def begin(printed: console.Console, display, inputs: dict) -> dict:
     names["display"] = display
     return names
 
+def forget() -> None:
+    """Makes the interpreter as it was before any call: for the snapshot."""
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    bound.clear()
+    faults.forget()
+    times.ahead = 0
 
 def end() -> None:
     """Nothing is held over the end of a call."""
@@ -135,14 +129,12 @@ def end() -> None:
     databases.end()
     workspace.end()
 
-
 def check_inputs(inputs: dict) -> None:
     for name in inputs:
         if not faults.is_name(name) or (name[:2] == "__" and name[-2:] == "__"):
             raise Fault(f"`inputs.{name}` is no name of Python: rename it")
         if name in TAKEN:
             raise Fault(f"`inputs.{name}` would hide what Python or this tool defines: rename it")
-
 
 def check_modules(given: dict) -> None:
     for name in given:
@@ -151,32 +143,37 @@ def check_modules(given: dict) -> None:
         if name.partition(".")[0] in sys.stdlib_module_names or name in ("_ampoule", "__main__"):
             raise Fault(f"`modules.{name}` is the name of a module that is here: rename it")
 
-
 def execute(source: str, names: dict, inputs: dict):
     """Runs a program; answers the value of its last expression, or of its function `main`."""
     faults.keep(faults.MAIN, source)
     tree = compile(source, faults.MAIN, "exec", FLAGS | ast.PyCF_ONLY_AST, dont_inherit=True)
     last = take_last(tree.body)
-    body = compile(tree, faults.MAIN, "exec", FLAGS, dont_inherit=True)
     runner = Runner()
     try:
-        runner.finish(eval(body, names), body)
         if last is not None:
-            expression = ast.Expression(last)
-            flags = FLAGS | body.co_flags & FUTURES
-            code = compile(expression, faults.MAIN, "eval", flags, dont_inherit=True)
-            value = runner.finish(eval(code, names), code)
-        elif defines_main(tree.body):
+            if tree.body:
+                # One code object, since `from __future__ import …` counts for the whole.
+                target = ast.copy_location(ast.Name(RESULT, ast.Store()), last)
+                tree.body.append(ast.copy_location(ast.Assign([target], last), last))
+            else:
+                tree = ast.Expression(last)
+        mode = "eval" if isinstance(tree, ast.Expression) else "exec"
+        code = compile(tree, faults.MAIN, mode, FLAGS, dont_inherit=True)
+        value = eval(code, names)
+        if code.co_flags & inspect.CO_COROUTINE:
+            value = runner.complete(value)
+        if last is None:
+            if not defines_main(tree.body):
+                return None
             value = call_main(names.get("main"), inputs)
-        else:
-            return None
+        elif mode == "exec":
+            value = names.pop(RESULT, None)
         return runner.complete(value) if inspect.iscoroutine(value) else value
     finally:
         runner.close()
 
-
-# Flags of `from __future__ import …` in a code object.
-FUTURES = 0x1000000 | 0x100000
+# What the last expression is kept under until it is taken: no name of Python.
+RESULT = "<result>"
 
 
 class Runner:
@@ -184,10 +181,6 @@ class Runner:
 
     def __init__(self):
         self.runner = None
-
-    def finish(self, value, code):
-        """What a code object gave: its value, or where it awaits, a coroutine."""
-        return self.complete(value) if code.co_flags & inspect.CO_COROUTINE else value
 
     def complete(self, coroutine):
         if self.runner is None:
@@ -197,7 +190,6 @@ class Runner:
     def close(self) -> None:
         if self.runner is not None:
             self.runner.close()
-
 
 def take_last(body: list):
     """Takes the last statement off where it is an expression; one under
@@ -212,7 +204,6 @@ def take_last(body: list):
         return take_last(body)
     return None
 
-
 def is_guard(statement) -> bool:
     return (
         isinstance(statement, ast.If)
@@ -223,11 +214,9 @@ def is_guard(statement) -> bool:
         and isinstance(statement.test.ops[0], ast.Eq)
     )
 
-
 def defines_main(body: list) -> bool:
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
     return any(isinstance(one, functions) and one.name == "main" for one in body)
-
 
 def call_main(main, inputs: dict):
     """Calls `main` with the inputs that its parameters name."""
@@ -245,7 +234,6 @@ def call_main(main, inputs: dict):
         elif parameter.default is parameter.empty:
             raise Fault(f"`main` takes `{parameter.name}`, which `inputs` does not have")
     return main(*positional, **named)
-
 
 def finished(result, cuts: list, printed, display) -> Output:
     fields = []
@@ -265,7 +253,6 @@ def finished(result, cuts: list, printed, display) -> Output:
     if cuts:
         fields.append(f'"cut":{json.dumps(cuts, ensure_ascii=False)}')
     return Output("{" + ",".join(fields) + "}", blocks, bool(cuts), None, None)
-
 
 def failed(message: str, details: dict, printed) -> Error:
     lines = printed.lines()
