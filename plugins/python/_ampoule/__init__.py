@@ -17,6 +17,7 @@
 | `loops` | `asyncio` |
 | `web` | `urllib.request` |
 | `databases` | `sqlite3` on files of the workspace |
+| `deep` | a bound on the depth of JSON |
 | `refused` | what there is not: processes, threads, sockets, input |
 
 A call's own state is in `program.current`; what lives on in a session are the user's globals,

@@ -15,6 +15,10 @@ class Console:
 
     def write(self, level: str, text: str) -> None:
         size = len(text) if text.isascii() else len(text.encode("utf-8", "backslashreplace"))
+        if not self.left:
+            self.lost_bytes += size
+            self.lost_lines += text.count("\n")
+            return
         if size > self.left:
             data = text[: self.left].encode("utf-8", "backslashreplace")[: self.left]
             kept = data.decode("utf-8", "ignore")

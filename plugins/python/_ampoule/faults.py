@@ -38,7 +38,6 @@ def describe(error: BaseException) -> tuple:
     frames = user_frames(error.__traceback__)
     message = text(error)
     if isinstance(error, SyntaxError) and error.filename in sources:
-        message = error.msg or "invalid syntax"
         place = (error.filename, error.lineno or 1, error.offset or 1)
     else:
         place = frames[-1][:3] if frames else None
@@ -63,7 +62,7 @@ def place_text(file: str, line: int, column) -> str:
 def text(error: BaseException) -> str:
     """The exception's own message, with advice where there is some to give."""
     try:
-        message = str(error)
+        message = error.msg if isinstance(error, SyntaxError) else str(error)
     except Exception as second:
         message = f"<no message: its __str__ raised {type(second).__name__}>"
     if isinstance(error, ModuleNotFoundError):
@@ -72,15 +71,15 @@ def text(error: BaseException) -> str:
         message = text_of(message)
     elif isinstance(error, (NameError, AttributeError)):
         message += suggestion(error, message)
-    elif isinstance(error, RecursionError):
-        message = "maximum recursion depth exceeded"
-    return short(message, MAX_MESSAGE)
+    elif isinstance(error, MemoryError):
+        message = message or "out of memory"
+    return short(message or "", MAX_MESSAGE)
 
 
 def suggestion(error, message: str) -> str:
     """What the name may have been meant to be, as CPython suggests it."""
     name = getattr(error, "name", None)
-    if "Did you mean" in message or not isinstance(name, str):
+    if not isinstance(name, str) or "Did you mean" in message or "there are" in message:
         return ""
     try:
         if isinstance(error, AttributeError):
@@ -107,8 +106,8 @@ def advice(name: str) -> str:
     if top in sys.stdlib_module_names:
         return " (this part of the standard library needs what there is not here)"
     return (
-        ": the standard library is here, further modules come by the argument `modules`; "
-        "there is no pip"
+        ": the standard library is here, further modules come by the argument `modules` or from "
+        "the folder of the workspace that the setting `packages` names; there is no pip"
     )
 
 

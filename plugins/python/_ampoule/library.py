@@ -20,7 +20,7 @@ from os import listdir
 # processes, threads or C code that is not in this build.
 LEFT_OUT = {
     "__hello__", "__phello__", "_aix_support", "_android_support", "_apple_support",
-    "_ios_support", "_osx_support", "_pyrepl", "antigravity", "bz2", "ctypes", "curses",
+    "_ios_support", "_osx_support", "antigravity", "bz2", "ctypes", "curses",
     "ensurepip", "idlelib", "lzma", "multiprocessing", "pty", "pydoc_data", "site-packages",
     "ssl", "test", "this", "tkinter", "tty", "turtle", "turtledemo", "venv", "webbrowser",
     "zipapp",

@@ -11,11 +11,14 @@ import types
 from componentize_py_types import Err
 from wit_world.imports.types import Error, Output
 
-from . import codemode, console, databases, faults, loops, modules, results, shown, times, web, workspace
+from . import codemode, console, databases, faults, loops, modules, results, shown, stubs, times
+from . import web, workspace
 
 DEFAULT_BYTES = 65536
 MAX_CODE = 500_000
-RECURSION = 1000
+# What fits the native stack of 1 MiB where Python and C take turns, as in a recursion through
+# `functools.cache` or `sorted(key=…)`: up to 2.2 KB a call. CPython's own guard does not see it.
+RECURSION = 450
 # Coroutines at the top level, and no `__future__` of ours.
 FLAGS = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 OUR_NAMES = {"inputs", "tools", "display", "ToolError"}
@@ -39,13 +42,16 @@ def answer(text: str) -> Output:
         if arguments.get("declarations"):
             return declarations(arguments)
         return run(arguments)
+    except Err:
+        raise
     except Fault as fault:
-        message = str(fault)
-    raise Err(Error("bad-arguments", message, None, False, None, None))
+        code, message = "bad-arguments", str(fault)
+    except BaseException:
+        # Only where the program has changed what this itself stands on.
+        code, message = "internal", "the program broke the interpreter; begin a new session"
+    raise Err(Error(code, message, None, False, None, None))
 
 def declarations(arguments: dict) -> Output:
-    from . import stubs
-
     if "code" in arguments:
         raise Fault("`declarations` answers declarations and runs nothing: leave out `code`")
     codemode.forget()
@@ -75,6 +81,9 @@ def run(arguments: dict) -> Output:
     failure = details = value = None
     try:
         value = execute(code, globals_, inputs)
+    except Fault:
+        end()
+        raise
     except SystemExit as leaving:
         if leaving.code not in (None, 0):
             failure, details = faults.describe(leaving)

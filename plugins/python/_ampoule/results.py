@@ -56,7 +56,7 @@ class Writer:
         text = self.trail[0]
         for step in self.trail[1:]:
             text += f"[{step}]" if isinstance(step, int) else f".{short(step)}"
-        return printable(text)
+        return short(printable(text), 120)
 
     def value(self, value) -> None:
         kind = type(value)

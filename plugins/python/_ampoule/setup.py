@@ -8,13 +8,14 @@ from . import library, workspace
 workspace.install()
 library.preload()
 
-from . import databases, loops, refused, times, web
+from . import databases, deep, loops, refused, times, web
 
 times.install()
 refused.install()
 loops.install()
 web.install()
 databases.install()
+deep.install()
 
 
 def clean() -> None:

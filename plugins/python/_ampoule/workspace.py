@@ -372,10 +372,6 @@ class File(io.RawIOBase):
                 numbers.pop(self.number, None)
                 only_numbers.pop(self.number, None)
 
-    # Python's own types name the file they stand for so.
-    name = property(lambda self: self.shown_name)
-    shown_name = ""
-
 
 def whole(holder, path: str) -> bytes:
     parts = []
@@ -423,7 +419,7 @@ def open_raw(path, flags: int, mode: int = 0o777) -> File:
             raise failure(errno.ENOENT, os.fspath(path))
     fresh = writing and (there is None or bool(flags & os.O_TRUNC))
     file = File(name, reading, writing, bool(flags & os.O_APPEND), fresh)
-    file.shown_name = os.fspath(path)
+    file.name = path
     return file
 
 
@@ -464,11 +460,12 @@ def open(
         raw = numbered(file)
         if closefd:
             only_numbers.pop(file, None)
-        raw.shown_name = raw.shown_name or file
+        if not hasattr(raw, "name"):
+            raw.name = file
     elif opener is not None:
         raw = numbered(opener(file, flags))
         only_numbers.pop(raw.number, None)
-        raw.shown_name = file
+        raw.name = file
     else:
         raw = open_raw(file, flags)
     if buffering == 0:
