@@ -5,6 +5,7 @@
 
 mod components;
 mod demo;
+mod foreign;
 mod guests;
 mod lint;
 mod plan;

@@ -27,6 +27,11 @@ class ToolError(Exception):
     retryable: bool
     data: Any
 
+Blob = TypedDict("Blob", {"$blob": str})
+
+class Base64(TypedDict):
+    base64: str
+
 class Started[T]:
     """A call under way: `await` it, or give it to `tools.gather`."""
     def result(self) -> T: ...
@@ -68,6 +73,10 @@ class Writer:
             values = schema.get("additionalProperties")
             inner = self.type(values, name + "Value", root, depth + 1)
             return f"dict[str, {inner}]"
+        if list(fields) == ["$blob"]:
+            return "Blob"
+        if list(fields) == ["base64"]:
+            return "Base64"
         while name in self.names:
             name += "_"
         self.names.add(name)
@@ -110,6 +119,9 @@ def literal(values) -> str:
 
 def union(texts) -> str:
     texts = list(dict.fromkeys(texts))
+    literals = [text[8:-1] for text in texts if text.startswith("Literal[")]
+    if len(literals) > 1:
+        texts = [f"Literal[{', '.join(literals)}]"] + [t for t in texts if t[:8] != "Literal["]
     return "Any" if "Any" in texts or not texts else " | ".join(texts)
 
 

@@ -1,4 +1,4 @@
-//! The guest in C: bindings by wit-bindgen, a core module by the C compiler, a component by
+//! Components in C: bindings by wit-bindgen, a core module by the C compiler, a component by
 //! wit-component.
 
 use std::env;
@@ -11,10 +11,14 @@ use wit_bindgen_core::Files;
 use wit_bindgen_core::wit_parser::Resolve;
 use wit_component::ComponentEncoder;
 
+use super::Foreign;
 use crate::plan::Plan;
 use crate::process::quiet;
 use crate::project::Project;
 use crate::tools::{Tool, venv_program};
+
+/// The source that tells the language.
+pub(super) const SOURCE: &str = "checksum.c";
 
 /// A C compiler with a WASI libc.
 struct Compiler {
@@ -22,7 +26,7 @@ struct Compiler {
     arguments: &'static [&'static str],
 }
 
-pub(super) fn add(plan: &mut Plan, project: &Project) -> Result<()> {
+pub(super) fn add(component: Foreign, plan: &mut Plan, project: &Project) -> Result<()> {
     let compiler = match find(project) {
         Some(compiler) => compiler,
         None => {
@@ -35,12 +39,12 @@ pub(super) fn add(plan: &mut Plan, project: &Project) -> Result<()> {
     };
     let how = format!("{} {}", compiler.program.display(), compiler.arguments.join(" "));
     let cache = project.made("tools/zig-cache");
-    super::foreign(plan, project, "c", "wit-bindgen and a C compiler", &how, move |stage, wasm| {
+    component.add(plan, project, "wit-bindgen and a C compiler", &how, move |stage, wasm| {
         bind(stage)?;
         let module = stage.join("checksum.core.wasm");
         let mut cc = Command::new(&compiler.program);
         cc.args(compiler.arguments).args(["-Os", "-Wall", "-Wextra", "-mexec-model=reactor"]);
-        cc.args(["checksum.c", "bindings.c", "bindings_component_type.o", "-o"]).arg(&module);
+        cc.args([SOURCE, "bindings.c", "bindings_component_type.o", "-o"]).arg(&module);
         cc.env("ZIG_GLOBAL_CACHE_DIR", &cache).env("ZIG_LOCAL_CACHE_DIR", &cache);
         quiet(cc.current_dir(stage))?;
 
