@@ -161,8 +161,12 @@ def load_zone(key: str):
 def preload() -> None:
     for name in PRELOADED:
         importlib.import_module(name)
+    import mimetypes
     import zoneinfo
     from zoneinfo import _common, _tzpath
+
+    # Else it looks for files of an operating system at its first use.
+    mimetypes.init(files=[])
 
     zoneinfo.reset_tzpath(to=())
     _common.load_tzdata = load_zone

@@ -22,8 +22,6 @@ CHUNK = 1 << 20
 FIRST_NUMBER = 1000
 # The most files open at once.
 MAX_OPEN = 256
-# Where a path cannot lead: nothing is asked of the host for these.
-SYSTEM = ("dev", "etc", "lib", "proc", "sys", "usr", "var")
 
 ERRNO = {
     "not-found": errno.ENOENT,
@@ -147,8 +145,9 @@ class Memory:
 
 contract = Contract()
 memory = Memory()
-# Whether there is a host: at build time there is not.
+# Whether there is a host: at build time there is not, and modules that look find nothing.
 is_running = False
+nothing_there = Memory()
 # Empty folders, as whole paths without the first `/`.
 folders = set()
 # The folder that relative paths begin at.
@@ -188,20 +187,7 @@ def resolve(path) -> str:
 def backend(path: str) -> tuple:
     if path == "tmp" or path.startswith("tmp/"):
         return memory, path[4:]
-    if path.partition("/")[0] in SYSTEM and path.partition("/")[0] not in folders:
-        return system, path
-    return (contract if is_running else system), path
-
-
-class System(Memory):
-    """Folders of an operating system, which is not there."""
-
-    def stat(self, path: str) -> Entry:
-        # A workspace may have a folder of that name, and a program may be after it.
-        raise failure(errno.ENOENT, f"/{path}")
-
-
-system = System()
+    return (contract if is_running else nothing_there), path
 
 
 def look(path: str) -> Entry:
