@@ -105,6 +105,7 @@ def run(arguments: dict) -> Output:
 def begin(printed: console.Console, display, inputs: dict) -> dict:
     """Makes the interpreter ready for a call, and gives the user's globals."""
     sys.setrecursionlimit(RECURSION)
+    sys.argv = [faults.MAIN]
     console.begin(printed)
     workspace.begin()
     codemode.forget()

@@ -3,14 +3,15 @@
 import os
 import sys
 
-from . import library, workspace
+from . import library, times, workspace
 
+# Before anything else is imported, since modules keep what they find.
 workspace.install()
+times.install()
 library.preload()
 
-from . import databases, deep, loops, refused, times, web
+from . import databases, deep, loops, refused, web
 
-times.install()
 refused.install()
 loops.install()
 web.install()
@@ -71,7 +72,6 @@ def freeze() -> None:
     sys.path_hooks.clear()
     sys.path_importer_cache.clear()
     sys.dont_write_bytecode = True
-    sys.argv[:] = ["code"]
     os.environ.clear()
     library.Seeded.keep()
     warm_up()

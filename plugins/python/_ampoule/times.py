@@ -33,16 +33,19 @@ def sleep(seconds, /):
 
 
 def install() -> None:
+    # Static, since a class that takes one of them for an attribute means no method.
     def shifted(real):
-        return lambda: real() + ahead / BILLION
+        return staticmethod(lambda: real() + ahead / BILLION)
 
     def shifted_ns(real):
-        return lambda: real() + ahead
+        return staticmethod(lambda: real() + ahead)
 
     def now(real):
-        return lambda seconds=None, /: real(time.time() if seconds is None else seconds)
+        return staticmethod(
+            lambda seconds=None, /: real(time.time() if seconds is None else seconds)
+        )
 
-    time.sleep = sleep
+    time.sleep = staticmethod(sleep)
     time.time = shifted(real_time)
     time.time_ns = shifted_ns(real_time_ns)
     time.monotonic = shifted(real_monotonic)

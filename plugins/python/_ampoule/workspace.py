@@ -736,7 +736,8 @@ def not_a_link(path, *, dir_fd=None):
 def install() -> None:
     """Puts all this in the place of Python's own. Before anything else is imported, since some
     modules keep what they find."""
-    builtins.open = io.open = open
+    # Static, since a class that takes one of them for an attribute means no method.
+    builtins.open = io.open = staticmethod(open)
     replaced = {
         "access": access,
         "chdir": chdir,
@@ -769,10 +770,10 @@ def install() -> None:
         "write": write_number,
     }
     for name, function in replaced.items():
-        setattr(os, name, function)
+        setattr(os, name, staticmethod(function))
     for names in (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks):
         names.clear()
-    os.supports_follow_symlinks.add(stat)
+    os.supports_follow_symlinks.add(os.stat)
 
 
 def begin() -> None:

@@ -103,69 +103,77 @@ answer
 
 
 class Runner:
+    """A host that serves the plugin over the Model Context Protocol, fresh for each call."""
+
     def __init__(self, options, folder):
-        self.options, self.folder = options, folder
-        self.config = folder / "ampoule.toml"
-        self.config.write_text(
+        packages = folder / "workspace" / "packages" / "test"
+        shutil.copytree(options.tests, packages, ignore=shutil.ignore_patterns("__pycache__"))
+        config = folder / "ampoule.toml"
+        config.write_text(
             "[bindings.python]\n"
             f"plugin = {json.dumps(str(pathlib.Path(options.plugin).resolve()))}\n"
             'settings = { packages = "packages" }\n'
             'grant.files = "read-write"\n'
             f'limits = {{ fuel = "{options.fuel}", wall-time = "10 min" }}\n'
         )
+        command = [options.ampoule, "--config", config, "mcp", "--workspace", folder / "workspace"]
+        self.host = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        self.last = 0
+        client = {"name": "cpython-tests", "version": "1"}
+        self.ask("initialize", protocolVersion="2025-06-18", capabilities={}, clientInfo=client)
+        self.send({"method": "notifications/initialized"})
+
+    def send(self, message):
+        self.host.stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+        self.host.stdin.flush()
+
+    def ask(self, method, **parameters):
+        self.last += 1
+        self.send({"id": self.last, "method": method, "params": parameters})
+        for line in self.host.stdout:
+            message = json.loads(line)
+            if message.get("id") == self.last:
+                return message["result"]
+        sys.exit("the host has ended")
 
     def call(self, **inputs):
-        """One call of the plugin, in a workspace of its own."""
-        arguments = self.folder / "arguments.json"
-        arguments.write_text(
-            json.dumps({"code": PROGRAM, "inputs": inputs, "max_bytes": 8 << 20})
-        )
-        with tempfile.TemporaryDirectory() as workspace:
-            packages = pathlib.Path(workspace, "packages", "test")
-            shutil.copytree(self.options.tests, packages, symlinks=False)
-            command = [self.options.ampoule, "--config", self.config, "--json", "call", "python"]
-            command += [f"@{arguments}", "--workspace", workspace]
-            done = subprocess.run(command, capture_output=True, text=True)
-        try:
-            return json.loads(done.stdout.splitlines()[0])
-        except (IndexError, ValueError):
-            sys.exit(f"the host did not answer: {done.stderr}")
+        """One call: how it ended, and its result or why it has none."""
+        arguments = {"code": PROGRAM, "inputs": inputs, "max_bytes": 8 << 20}
+        answer = self.ask("tools/call", name="python", arguments=arguments)
+        end = answer["_meta"]["ampoule/receipt"]["end"]
+        if end == "value":
+            return end, answer["structuredContent"]["result"]
+        return end, answer["_meta"]["ampoule/error"]["message"]
 
     def run(self, module):
         """Passed, skipped and failed tests of a module."""
         name = f"test.{module}"
-        answer = self.call(name=name, only=None, listing=False)
-        if answer["end"] == "value":
-            return summed([answer["value"]["result"]])
-        if answer["end"] == "failed":
-            return 0, 0, [[name, answer["error"]["message"]]]
-        listed = self.call(name=name, only=None, listing=True)
-        if listed["end"] != "value":
-            return 0, 0, [[name, ended(listed)]]
-        return self.parts(name, listed["value"]["result"])
+        end, answer = self.call(name=name, only=None, listing=False)
+        if end == "value":
+            return counted(answer)
+        if end == "failed":
+            return 0, 0, [[name, answer]]
+        end, answer = self.call(name=name, only=None, listing=True)
+        if end != "value":
+            return 0, 0, [[name, f"{end}: {answer}"]]
+        return self.parts(name, answer)
 
     def parts(self, name, tests):
         """Runs halves of the tests until what meets a limit is alone."""
-        answer = self.call(name=name, only=tests, listing=False)
-        if answer["end"] == "value":
-            return summed([answer["value"]["result"]])
+        end, answer = self.call(name=name, only=tests, listing=False)
+        if end == "value":
+            return counted(answer)
         if len(tests) == 1:
-            return 0, 0, [[tests[0], ended(answer)]]
+            return 0, 0, [[tests[0], f"{end}: {answer}"]]
         middle = len(tests) // 2
         halves = self.parts(name, tests[:middle]), self.parts(name, tests[middle:])
         return tuple(first + second for first, second in zip(*halves))
 
 
-def ended(answer):
-    return f"{answer['end']}: {answer.get('error', {}).get('message', '')}"
-
-
-def summed(results):
-    return (
-        sum(result["passed"] for result in results),
-        sum(result["skipped"] for result in results),
-        [bad for result in results for bad in result["bad"]],
-    )
+def counted(result):
+    return result["passed"], result["skipped"], result["bad"]
 
 
 def main():
