@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::compiler::Compiler;
+use crate::foreign::{self, Foreign};
 use crate::plan::{Plan, Step};
 use crate::process::{cargo, loud, quiet};
 use crate::project::Project;
@@ -60,12 +61,19 @@ pub(crate) fn add_host(plan: &mut Plan, project: &Project) -> Result<()> {
 /// # Errors
 /// When a name is not that of a plugin, or sources cannot be read.
 pub(crate) fn add_plugins(plan: &mut Plan, project: &Project, names: &[String]) -> Result<()> {
-    let all = project.folders_with("plugins", "Cargo.toml")?;
-    let names = choose("plugin", all, names)?;
-    let components = names.iter().map(|name| {
+    let rust = project.folders_with("plugins", "Cargo.toml")?;
+    let foreign = project.folders_with("plugins", foreign::WORLD)?;
+    let chosen = choose("plugin", rust.iter().chain(&foreign).cloned().collect(), names)?;
+    let is_chosen = |name: &&String| chosen.contains(name);
+    let components = rust.iter().filter(is_chosen).map(|name| {
         Component::read("Plugin", project.at("plugins").join(name), project.plugin(name))
     });
-    add(plan, project, components.collect::<Result<_>>()?)
+    add(plan, project, components.collect::<Result<_>>()?)?;
+    for name in foreign.iter().filter(is_chosen) {
+        let folder = project.at("plugins").join(name);
+        Foreign::new("Plugin", name, folder, project.plugin(name)).add_to(plan, project)?;
+    }
+    Ok(())
 }
 
 /// Adds the Rust test guests of these names.

@@ -6,6 +6,7 @@
 mod compiler;
 mod components;
 mod demo;
+mod foreign;
 mod guests;
 mod lint;
 mod plan;

@@ -1,4 +1,4 @@
-//! The guest in C: bindings by wit-bindgen, a core module by the C compiler, a component by
+//! Components in C: bindings by wit-bindgen, a core module by the C compiler, a component by
 //! wit-component.
 
 use std::fs;
@@ -9,20 +9,24 @@ use wit_bindgen_core::Files;
 use wit_bindgen_core::wit_parser::Resolve;
 use wit_component::ComponentEncoder;
 
+use super::Foreign;
 use crate::compiler::Compiler;
 use crate::plan::Plan;
 use crate::process::quiet;
 use crate::project::Project;
 
-pub(super) fn add(plan: &mut Plan, project: &Project) -> Result<()> {
+/// The source that tells the language.
+pub(super) const SOURCE: &str = "checksum.c";
+
+pub(super) fn add(component: Foreign, plan: &mut Plan, project: &Project) -> Result<()> {
     let compiler = Compiler::choose(plan, project)?;
     let (how, at) = (compiler.line(), project.clone());
-    super::foreign(plan, project, "c", "wit-bindgen and a C compiler", &how, move |stage, wasm| {
+    component.add(plan, project, "wit-bindgen and a C compiler", &how, move |stage, wasm| {
         bind(stage)?;
         let module = stage.join("checksum.core.wasm");
         let mut cc = compiler.command(&at);
         cc.args(["-Os", "-Wall", "-Wextra", "-mexec-model=reactor"]);
-        cc.args(["checksum.c", "bindings.c", "bindings_component_type.o", "-o"]).arg(&module);
+        cc.args([SOURCE, "bindings.c", "bindings_component_type.o", "-o"]).arg(&module);
         quiet(cc.current_dir(stage))?;
 
         let core = fs::read(&module).with_context(|| module.display().to_string())?;
