@@ -6,8 +6,8 @@
 //! its object take its place; the order of members means nothing in JSON.
 //!
 //! `tests/rfc6902.json` is json-patch-tests, of which all 111 that can be written as JSON pass;
-//! `tests/rfc7396.json` what RFC 7396 documents, and
-//! `tests/cases.json` what is refused, and comparing.
+//! `tests/rfc7396.json` is what RFC 7396 documents, and `tests/cases.json` what is refused, and
+//! comparing.
 
 use ampoule_sdk::prelude::*;
 use ampoule_sdk::serde_json;
@@ -50,9 +50,9 @@ fn apply(apply: Apply) -> Result<Value> {
         check(&document, operation, &mut copied)
             .and_then(|()| perform(&mut document, operation))
             .map_err(|error| Error {
-                message: format!("`patch[{number}]`: {}", error.message),
-                ..error.with_data(json!({ "operation": number }))
-            })?;
+            message: format!("`patch[{number}]`: {}", error.message),
+            ..error.with_data(json!({ "operation": number }))
+        })?;
     }
     Ok(document)
 }
@@ -103,9 +103,7 @@ fn check(document: &Value, operation: &PatchOperation, copied: &mut Weight) -> R
         PatchOperation::Remove(_) | PatchOperation::Test(_) => return Ok(()),
         PatchOperation::Add(operation) => (&operation.path, Weight::of(&operation.value)),
         PatchOperation::Replace(operation) => (&operation.path, Weight::of(&operation.value)),
-        PatchOperation::Move(operation) => {
-            (&operation.path, Weight::at(document, &operation.from))
-        }
+        PatchOperation::Move(operation) => (&operation.path, Weight::at(document, &operation.from)),
         PatchOperation::Copy(operation) => {
             let weight = Weight::at(document, &operation.from);
             copied.values = copied.values.saturating_add(weight.values);
@@ -173,8 +171,7 @@ fn equal(a: &Value, b: &Value) -> bool {
             x.len() == y.len() && x.iter().zip(y).all(|(x, y)| equal(x, y))
         }
         (Value::Object(x), Value::Object(y)) => {
-            x.len() == y.len()
-                && x.iter().all(|(name, x)| y.get(name).is_some_and(|y| equal(x, y)))
+            x.len() == y.len() && x.iter().all(|(name, x)| y.get(name).is_some_and(|y| equal(x, y)))
         }
         _ => a == b,
     }
