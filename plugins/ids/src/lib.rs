@@ -402,10 +402,15 @@ fn choice(choosing: Choosing) -> Result<Chosen> {
             (0..count).map(|_| rng.sample(&table)).collect()
         }
         (Some(weights), false) => {
-            let weight = |at: usize| weights[at];
-            index::sample_weighted(&mut rng, weights.len(), weight, count)
-                .map_err(failed)?
-                .into_vec()
+            // A race of exponential clocks (Efraimidis and Spirakis 2006): the first ones win.
+            let mut times: Vec<(f64, usize)> = weights
+                .iter()
+                .enumerate()
+                .filter(|&(_, &weight)| weight > 0.0)
+                .map(|(at, weight)| (-(1.0 - rng.random::<f64>()).ln() / weight, at))
+                .collect();
+            times.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+            times.into_iter().take(count).map(|(_, at)| at).collect()
         }
     };
     // What is drawn without replacement is not in a random order yet.
