@@ -25,6 +25,10 @@ const MAX_INLINE: usize = 1 << 20;
 /// The longest text that Punycode, whose work grows with the square of it, is asked to write.
 const MAX_PUNYCODE: usize = 1_000;
 
+/// Bytes that are encoded at once: the library takes no more than 8 MiB where addresses have 32
+/// bits. A block is a whole number of digits of every alphabet.
+const BLOCK: usize = 15 << 18;
+
 /// All that RFC 3986 does not call unreserved.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -196,7 +200,7 @@ fn check_options(encoding: &Encoding) -> Result<()> {
 /// Bytes in an encoding.
 fn written(name: Name, bytes: Vec<u8>, options: &Options) -> Result<String> {
     let based = |alphabet: &Alphabet, block: usize| {
-        let mut text = alphabet.encode(&bytes);
+        let mut text = digits(alphabet, &bytes);
         if options.padding {
             let missing = text.len().next_multiple_of(block) - text.len();
             text.extend(std::iter::repeat_n('=', missing));
@@ -209,9 +213,9 @@ fn written(name: Name, bytes: Vec<u8>, options: &Options) -> Result<String> {
     };
     Ok(match name {
         Name::Hex if options.uppercase == Some(true) => {
-            wrapped(HEXUPPER.encode(&bytes), options.wrap)
+            wrapped(digits(&HEXUPPER, &bytes), options.wrap)
         }
-        Name::Hex => wrapped(HEXLOWER.encode(&bytes), options.wrap),
+        Name::Hex => wrapped(digits(&HEXLOWER, &bytes), options.wrap),
         Name::Base32 => based(&BASE32_NOPAD, 8),
         Name::Base32hex => based(&BASE32HEX_NOPAD, 8),
         Name::Base64 => based(&BASE64_NOPAD, 4),
@@ -250,6 +254,15 @@ fn written(name: Name, bytes: Vec<u8>, options: &Options) -> Result<String> {
         Name::Utf16le => utf16(&bytes, u16::from_le_bytes)?,
         Name::Utf16be => utf16(&bytes, u16::from_be_bytes)?,
     })
+}
+
+/// The digits of bytes, without padding, block by block.
+fn digits(alphabet: &Alphabet, bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for block in bytes.chunks(BLOCK) {
+        alphabet.encode_append(block, &mut text);
+    }
+    text
 }
 
 fn text_of(bytes: Vec<u8>) -> Result<String> {
