@@ -23,6 +23,11 @@ impl Bounds {
         Bounds { left: Rc::new(Cell::new(max_bytes)), max_bytes, max_ratio, breach: Rc::default() }
     }
 
+    /// The same bounds for a stream whose entries are counted by themselves.
+    pub(crate) fn stream(&self) -> Bounds {
+        Bounds { left: Rc::new(Cell::new(self.max_bytes)), ..self.clone() }
+    }
+
     /// The same reader, which fails when it has given more than so many compressed bytes should.
     pub(crate) fn reader<R: Read>(&self, inner: R, name: &str, compressed: u64) -> Bounded<R> {
         let most = compressed.saturating_mul(self.max_ratio).max(FREE_BYTES);

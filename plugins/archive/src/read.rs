@@ -123,7 +123,8 @@ pub(crate) fn walk(
         Format::Zip => zipped::walk(bytes, bounds, visit),
         Format::Tar => tarball::walk(bytes, bounds, visit),
         Format::TarGz => {
-            let reader = bounds.reader(MultiGzDecoder::new(bytes), "the archive", compressed);
+            let decoder = MultiGzDecoder::new(bytes);
+            let reader = bounds.stream().reader(decoder, "the archive", compressed);
             tarball::walk(reader, bounds, visit)
         }
         Format::Gz => gz(bytes, bounds, visit),

@@ -116,7 +116,7 @@ impl Rules {
                     }
                     // What is new is merged with nothing, so that its nulls are treated alike.
                     None => {
-                        let value = self.new(value)?;
+                        let value = self.fresh(value)?;
                         into.insert(name, value);
                     }
                 },
@@ -126,7 +126,7 @@ impl Rules {
     }
 
     /// A value where there was none.
-    fn new(&self, value: Value) -> Result<Value> {
+    fn fresh(&self, value: Value) -> Result<Value> {
         match value {
             Value::Object(members) if self.deep && self.nulls != Nulls::Set => {
                 let mut whole = Map::new();
@@ -164,14 +164,14 @@ impl Rules {
                             self.value(there, item, place)?;
                             place.pop();
                         }
-                        (None, item) => into.push(self.new(item)?),
+                        (None, item) => into.push(self.fresh(item)?),
                     }
                 }
                 Ok(())
             }
             (into, from, _) => match self.conflicts {
                 Conflicts::Last => {
-                    *into = self.new(from)?;
+                    *into = self.fresh(from)?;
                     Ok(())
                 }
                 Conflicts::First => Ok(()),

@@ -17,6 +17,7 @@
 | `loops` | `asyncio` |
 | `web` | `urllib.request` |
 | `databases` | `sqlite3` on files of the workspace |
+| `errors` | errors of the contract |
 | `deep` | a bound on the depth of JSON |
 | `refused` | what there is not: processes, threads, sockets, input |
 

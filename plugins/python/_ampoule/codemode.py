@@ -12,6 +12,7 @@ from wit_world.imports import poll
 from wit_world.imports import tools as host
 
 from . import times
+from .errors import taken
 
 # How many calls are under way at once; more wait here.
 MAX_UNDER_WAY = 32
@@ -71,7 +72,7 @@ def plain(output):
 
 
 def failed(error: Err, tool: str) -> ToolError:
-    value = error.value
+    value = taken(error)
     data = None if value.data is None else json.loads(value.data)
     return ToolError(value.message, value.code, value.retryable, data, tool)
 

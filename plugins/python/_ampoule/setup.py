@@ -10,13 +10,14 @@ workspace.install()
 times.install()
 library.preload()
 
-from . import databases, deep, loops, refused, web
+from . import databases, deep, faults, loops, refused, web
 
 refused.install()
 loops.install()
 web.install()
 databases.install()
 deep.install()
+faults.install()
 
 
 def clean() -> None:

@@ -9,6 +9,7 @@ from componentize_py_types import Err
 from wit_world.imports import blobs, files
 from wit_world.imports.types import Block
 
+from .errors import taken
 from .results import Writer, text_of
 
 # The most blocks `display` makes, and their bytes together.
@@ -147,7 +148,8 @@ def file_blocks(paths) -> tuple:
                 lost += 1
                 continue
             blob = files.to_blob(path, media_type)
-        except Err:
+        except Err as error:
+            taken(error)
             lost += 1
             continue
         left -= size

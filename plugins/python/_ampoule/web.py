@@ -10,6 +10,8 @@ import weakref
 from componentize_py_types import Err
 from wit_world.imports import http as host
 
+from .errors import taken
+
 # The most bytes of the body that are asked for at once.
 CHUNK = 1 << 18
 
@@ -32,7 +34,7 @@ class Body(io.RawIOBase):
         try:
             data = self.answer.read(min(len(buffer), CHUNK))
         except Err as error:
-            raise urllib.error.URLError(error.value.message) from None
+            raise urllib.error.URLError(taken(error).message) from None
         buffer[: len(data)] = data
         return len(data)
 
@@ -66,9 +68,10 @@ class Handler(urllib.request.BaseHandler):
         try:
             answer = host.send(asked)
         except Err as error:
-            if error.value.code == "denied":
-                raise PermissionError(error.value.message) from None
-            raise urllib.error.URLError(f"{error.value.message} ({error.value.code})") from None
+            said = taken(error)
+            if said.code == "denied":
+                raise PermissionError(said.message) from None
+            raise urllib.error.URLError(f"{said.message} ({said.code})") from None
         message = http.client.HTTPMessage()
         for name, value in answer.headers():
             message.add_header(name, value.decode("latin-1"))

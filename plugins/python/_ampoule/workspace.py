@@ -16,6 +16,8 @@ import zlib
 from componentize_py_types import Err
 from wit_world.imports import files
 
+from .errors import taken
+
 # Bytes a file is read and written by, the most the host gives at once.
 CHUNK = 1 << 20
 # The first number of a file; below are the streams.
@@ -97,7 +99,8 @@ def asked(function, path: str, *arguments):
     try:
         return function(*arguments)
     except Err as error:
-        raise failure(ERRNO.get(error.value.code, errno.EIO), path, error.value.message) from None
+        said = taken(error)
+    raise failure(ERRNO.get(said.code, errno.EIO), path, said.message)
 
 
 class Memory:

@@ -54,7 +54,7 @@ MODULES = """
     test_asyncio.test_runners
 """.split()
 
-# What CI runs: short, and all of it passes.
+# Short, for CI.
 SHORT = "test_bisect test_heapq test_textwrap test_string test_colorsys test_graphlib".split()
 
 PROGRAM = '''
