@@ -286,6 +286,47 @@ async fn declarations_name_what_is_granted_and_nothing_else() {
     assert!(!text.contains("filesRead"), "{text}");
 }
 
+/// The largest suite of JavaScript that a package carries: programs that must be read, and programs
+/// that must be refused before they run.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_parser_tests_of_test262() {
+    // What QuickJS-ng itself reads or refuses otherwise, by the numbers of its programs.
+    const PASSED_AT_LEAST: usize = 3_300;
+    let host = host(&format!("{CONFIG}\n    limits = {{ fuel = \"50M\" }}")).await;
+    let suite = ampoule_tests::root().join("target/tools/node/node_modules/test262-parser-tests");
+    let (mut run, mut passed, mut wrong) = (0, 0, Vec::new());
+    for (folder, is_good) in [("pass", true), ("fail", false), ("early", false)] {
+        let entries = std::fs::read_dir(suite.join(folder)).unwrap_or_else(|_| {
+            panic!("{} is not there: run `cargo xtask setup`", suite.display())
+        });
+        for entry in entries {
+            let path = entry.unwrap().path();
+            let mut code = std::fs::read_to_string(&path).unwrap();
+            if path.to_string_lossy().ends_with(".module.js") {
+                code.push_str("\nexport {};");
+            }
+            let outcome = host.call(Call::new("ecmascript", json!({ "code": code }))).await;
+            let refused = match &outcome.end {
+                End::Failed(error) => {
+                    let data = error.data.as_ref();
+                    data.is_some_and(|data| data["name"] == "SyntaxError" && data["stack"] != "")
+                }
+                End::Value(_) | End::Limit(_) => false,
+                other => panic!("{}: {other:?}", path.display()),
+            };
+            run += 1;
+            if refused != is_good {
+                passed += 1;
+            } else {
+                wrong.push(format!("{folder}/{}", path.file_name().unwrap().display()));
+            }
+        }
+    }
+    wrong.sort();
+    println!("{passed} of {run} programs are read or refused as they must be; not: {wrong:?}");
+    assert!(passed >= PASSED_AT_LEAST, "{passed} of {run}; not: {wrong:?}");
+}
+
 /// The answer of a call of a session: its result, and what it says of the session.
 async fn step(host: &Host, principal: &str, session: &str, code: &str) -> (Value, Value) {
     let call = Call::new("ecmascript", json!({ "code": code }));
@@ -391,6 +432,25 @@ async fn calls_of_one_session_wait_for_each_other_and_a_cancelled_one_ends_it() 
     let (kind, said) = step(&host, "ada", "s", "typeof n").await;
     assert_eq!(kind, "undefined");
     assert!(said["lost"].as_str().unwrap().contains("cancelled"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_meets_no_other_grants_and_no_other_workspace() {
+    let host = host(CONFIG).await;
+    step(&host, "ada", "s", "var n = 1").await;
+    // Reloaded, the binding is another one, even where nothing was changed.
+    host.reload(ampoule_tests::config(CONFIG)).await.unwrap();
+    let (kind, said) = step(&host, "ada", "s", "typeof n").await;
+    assert_eq!(kind, "undefined");
+    assert!(said["lost"].as_str().unwrap().contains("grants were changed"), "{said}");
+    step(&host, "ada", "s", "var n = 1").await;
+    let folder = tempfile::tempdir().unwrap();
+    let call = Call::new("ecmascript", json!({ "code": "typeof n" })).principal("ada");
+    let outcome = host.call(call.session("s").workspace(folder.path())).await;
+    let End::Value(output) = outcome.end else { panic!("{:?}", outcome.end) };
+    assert_eq!(output.value.unwrap()["result"], "undefined");
+    let lost = output.meta.unwrap()["session"]["lost"].as_str().unwrap().to_owned();
+    assert!(lost.contains("another workspace"), "{lost}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -33,6 +33,56 @@ struct Component {
     /// The flags for its C, where it says that it has some: `[package.metadata.ampoule]
     /// c-compiler = true`, and `c-flags`, in which `{folder}` is the component's own.
     c_flags: Option<String>,
+    /// Whether it has unit tests that run on this machine.
+    has_tests: bool,
+}
+
+/// The packages of plugins that have unit tests of their own.
+///
+/// # Errors
+/// When their sources cannot be read.
+pub(crate) fn tested(project: &Project) -> Result<Vec<String>> {
+    let all = all(project)?.into_iter().filter(|component| component.has_tests);
+    Ok(all.map(|component| component.package).collect())
+}
+
+/// Checks every Rust component with clippy, as it is built: for Wasm.
+///
+/// # Errors
+/// When it finds something, or a C compiler cannot be had.
+pub(crate) fn clippy(project: &Project) -> Result<()> {
+    let mut plan = Plan::new(project)?;
+    Tool::WasmTarget.add_to(&mut plan, project)?;
+    let compiler = Compiler::choose(&mut plan, project)?;
+    plan.run()?;
+    let (with_c, plain): (Vec<_>, Vec<_>) =
+        all(project)?.into_iter().partition(|component| component.c_flags.is_some());
+    let check = |components: &[Component], flags: Option<&String>| {
+        let mut clippy = cargo(project);
+        if let Some(flags) = flags {
+            clippy.envs(compiler.environment(project, flags)?);
+        }
+        clippy.args(["clippy", "--profile", "plugin", "--target", WASM_TARGET]);
+        for component in components {
+            clippy.args(["--package", &component.package]);
+        }
+        loud(clippy.args(["--", "-D", "warnings"]))
+    };
+    check(&plain, None)?;
+    // One by one, with the flags they are built with: other flags would have the C compiled anew.
+    with_c.chunks(1).try_for_each(|one| check(one, one[0].c_flags.as_ref()))
+}
+
+/// All Rust plugins and guests.
+fn all(project: &Project) -> Result<Vec<Component>> {
+    let mut components = Vec::new();
+    for (kind, folder) in [("Plugin", "plugins"), ("Guest", "tests/guests")] {
+        for name in project.folders_with(folder, "Cargo.toml")? {
+            let output = project.plugin(&name);
+            components.push(Component::read(kind, project.at(folder).join(name), output)?);
+        }
+    }
+    Ok(components)
 }
 
 /// Adds the command `ampoule`, which packs plugins and runs the demo.
@@ -43,9 +93,9 @@ pub(crate) fn add_host(plan: &mut Plan, project: &Project) -> Result<()> {
     let key = shared(project)?;
     let stamp = Stamp::new(project, "host", &key, &[], &[project.ampoule()])?;
     let mut build = cargo(project);
-    // With the whole workspace selected, dependencies get the features that `cargo test --workspace`
-    // gives them, and the engine is compiled once for both.
-    build.args(["build", "--workspace", "--bin", "ampoule"]);
+    // With all that runs here selected, dependencies get the features that `cargo test` gives them,
+    // and the engine is compiled once for both.
+    build.args(["build", "--bin", "ampoule"]);
     plan.add(Step {
         name: "Host".to_owned(),
         how: "cargo build, about ten minutes the first time on two cores".to_owned(),
@@ -169,7 +219,10 @@ impl Component {
             let own = said("c-flags").and_then(toml::Value::as_str).unwrap_or_default();
             format!("{C_FLAGS} {}", own.replace("{folder}", &folder.display().to_string()))
         });
-        Ok(Component { kind, package: package.to_owned(), folder, output, c_flags })
+        let of_lib = |key: &str| table.get("lib").and_then(|lib| lib.get(key));
+        let has_tests = of_lib("test").and_then(toml::Value::as_bool) != Some(false);
+        let package = package.to_owned();
+        Ok(Component { kind, package, folder, output, c_flags, has_tests })
     }
 
     fn make(&self, project: &Project, compiler: Option<&Compiler>) -> Result<()> {

@@ -144,7 +144,7 @@ fn run(command: Command) -> Result<()> {
 fn program(project: &Project, name: &str, arguments: &[String]) -> Result<()> {
     // Like the host, so that the engine is not compiled once more.
     let mut build = process::cargo(project);
-    process::loud(build.args(["build", "--workspace", "--bin", name]))?;
+    process::loud(build.args(["build", "--bin", name]))?;
     let mut program = std::process::Command::new(project.program(name));
     process::loud(program.args(arguments).current_dir(&project.root))
 }

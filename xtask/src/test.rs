@@ -96,13 +96,21 @@ impl Part {
                 .map(|()| nothing)
                 .context("`cargo fmt --all` mends it"),
             Part::Clippy => {
-                let words = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
-                loud(&mut cargo(&words)).map(|()| nothing)
+                loud(&mut cargo(&["clippy", "--all-targets", "--", "-D", "warnings"]))?;
+                components::clippy(project).map(|()| nothing)
             }
             Part::Tests => {
                 build(project)?;
-                let mut command = cargo(&["test", "--workspace", "--no-fail-fast"]);
-                let ran = tests(command.args(arguments))?;
+                let mut ran = Count::default();
+                tests(cargo(&["test", "--no-fail-fast"]).args(arguments), &mut ran)?;
+                if arguments.is_empty() {
+                    let mut plugins = cargo(&["test", "--no-fail-fast", "--lib"]);
+                    for package in components::tested(project)? {
+                        plugins.args(["--package", &package]);
+                    }
+                    tests(&mut plugins, &mut ran)?;
+                }
+                println!("\n{}", ran.sentence());
                 ran.check()?;
                 // Of a selection nobody expects that it proves everything.
                 if arguments.is_empty() {
@@ -114,9 +122,11 @@ impl Part {
             Part::Sandbox => {
                 build(project)?;
                 let attacks = Attacks::read(project)?;
-                let mut command = cargo(&["test", "--workspace", "--no-fail-fast"]);
+                let mut command = cargo(&["test", "--no-fail-fast"]);
                 command.args(["--lib", "--bins", "--tests"]).args(arguments);
-                let ran = tests(command.args(["--", "--show-output"]).args(attacks.filters()))?;
+                let mut ran = Count::default();
+                command.args(["--", "--show-output"]).args(attacks.filters());
+                tests(&mut command, &mut ran)?;
                 let (shown, failures) = attacks.judge(&ran.tests);
                 println!("\n{shown}\n{}", ran.sentence());
                 ran.check()?;
@@ -124,7 +134,7 @@ impl Part {
                 Ok(ran.sentence())
             }
             Part::Docs => {
-                let mut command = cargo(&["doc", "--workspace", "--no-deps", "--lib"]);
+                let mut command = cargo(&["doc", "--no-deps", "--lib"]);
                 command.arg("--keep-going").env("RUSTDOCFLAGS", "-D warnings");
                 loud(&mut command).map(|()| nothing)
             }
@@ -150,16 +160,15 @@ fn unproven(failures: &[String]) -> String {
     format!("THREAT_MODEL.md names proofs that do not hold: {}", failures.join(", "))
 }
 
-/// Runs `cargo test`, lets its lines through and counts.
+/// Runs `cargo test`, lets its lines through and adds up what they say.
 ///
 /// # Errors
 /// It cannot be started. Tests that fail are in the count.
-fn tests(command: &mut Command) -> Result<Count> {
+fn tests(command: &mut Command, count: &mut Count) -> Result<()> {
     let mut child = command
         .stdout(Stdio::piped())
         .spawn()
         .with_context(|| format!("`{}` could not be started", line(command)))?;
-    let mut count = Count::default();
     let output = child.stdout.take().context("cargo has no output")?;
     for line in BufReader::new(output).split(b'\n') {
         let line = line?;
@@ -167,9 +176,8 @@ fn tests(command: &mut Command) -> Result<Count> {
         println!("{line}");
         count.add(&line);
     }
-    count.succeeded = child.wait()?.success();
-    println!("\n{}", count.sentence());
-    Ok(count)
+    count.broken |= !child.wait()?.success();
+    Ok(())
 }
 
 /// What the lines `test result: …` add up to, and each test by its own line.
@@ -178,8 +186,8 @@ struct Count {
     passed: u64,
     failed: u64,
     ignored: u64,
-    /// What cargo says of it all.
-    succeeded: bool,
+    /// Whether cargo says that something is wrong.
+    broken: bool,
     /// The tests that passed or failed, by their paths. One name in two binaries has passed if
     /// it has in both.
     tests: BTreeMap<String, bool>,
@@ -211,7 +219,7 @@ impl Count {
 
     /// Whether tests ran, and all passed.
     fn check(&self) -> Result<()> {
-        anyhow::ensure!(self.succeeded, "{}", self.sentence());
+        anyhow::ensure!(!self.broken, "{}", self.sentence());
         anyhow::ensure!(self.passed > 0, "no test ran");
         Ok(())
     }
