@@ -8,9 +8,7 @@ use serde_json::json;
 
 /// A host with the test guest bound as `api`, with these lines below.
 async fn bound(lines: &str) -> Host {
-    let text = format!(
-        "plugins = [\"GUESTS/catalog.wasm\"]\n[bindings.api]\nplugin = \"catalog\"\n{lines}"
-    );
+    let text = format!("[bindings.api]\nplugin = \"GUESTS/catalog.wasm\"\n{lines}");
     builder(&text).build().await.unwrap()
 }
 
@@ -24,9 +22,7 @@ fn binding(host: &Host) -> BindingInfo {
 
 /// The configuration of [`bound`] under a lock.
 fn locked(lines: &str, lock: Lock) -> Config {
-    let text = format!(
-        "plugins = [\"GUESTS/catalog.wasm\"]\n[bindings.api]\nplugin = \"catalog\"\n{lines}"
-    );
+    let text = format!("[bindings.api]\nplugin = \"GUESTS/catalog.wasm\"\n{lines}");
     Config { lock: Some(lock), ..config(&text) }
 }
 
@@ -43,7 +39,8 @@ async fn what_is_offered_is_called_as_any_tool() {
     assert!(matches!(outcome.end, End::BadArguments(_)), "{:?}", outcome.end);
 
     // Asked once; again when the configuration is.
-    let one = "plugins = [\"GUESTS/catalog.wasm\"]\n[bindings.api]\nplugin = \"catalog\"\nsettings = { tools = [\"three\"] }";
+    let one =
+        "[bindings.api]\nplugin = \"GUESTS/catalog.wasm\"\nsettings = { tools = [\"three\"] }";
     host.reload(config(one)).await.unwrap();
     assert_eq!(ids(&host), ["api/own", "api/three"]);
     let plain = builder("plugins = [\"GUESTS/catalog.wasm\"]").without_catalogs();

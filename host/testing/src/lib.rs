@@ -8,8 +8,8 @@
 //! - bad inputs, made from each tool's input schema and examples, the same at each run: no input
 //!   may end in a trap, a fault, an answer that breaks the output schema, or an overflow of the
 //!   stack;
-//! - its limits: a call with half the fuel it needs, and one with hardly any memory, end by that
-//!   limit, and the next call works.
+//! - its limits: a call with half the fuel it needs or less, and one with hardly any memory, end by
+//!   that limit, and the next call works.
 //!
 //! Every call checks the value against the tool's output schema, as the host always does.
 //!

@@ -1,6 +1,6 @@
 //! Runs jq programs over JSON, with jaq, another implementation of the language.
 //!
-//! `tests/cases.json` holds what the manual of jq documents; a case that jq answers otherwise says
+//! `src/cases.json` holds what the manual of jq documents; a case that jq answers otherwise says
 //! what and why.
 
 mod natives;

@@ -5,7 +5,7 @@ use ampoule_sdk::{plugin, serde, serde_json};
 use super::*;
 
 /// The library of jq as its manual documents it, and where this differs, by subject.
-const CASES: &str = include_str!("../tests/cases.json");
+const CASES: &str = include_str!("cases.json");
 
 #[derive(serde::Deserialize)]
 #[serde(crate = "ampoule_sdk::serde", deny_unknown_fields)]
