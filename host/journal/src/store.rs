@@ -257,8 +257,14 @@ impl Raw {
 
     /// Whether its hash is that of a line with these fields and the number `seq`.
     pub(crate) fn is_genuine_as(&self, seq: i64) -> bool {
-        let Some((fields, hash)) = &self.content else { return false };
-        fields.body().and_then(|body| fields.hash(seq, &body)).as_ref() == Some(hash)
+        self.genuine_as([seq]).is_some()
+    }
+
+    /// Under which of these numbers it was written.
+    pub(crate) fn genuine_as(&self, seqs: impl IntoIterator<Item = i64>) -> Option<i64> {
+        let (fields, hash) = self.content.as_ref()?;
+        let body = fields.body()?;
+        seqs.into_iter().find(|&seq| fields.hash(seq, &body).as_ref() == Some(hash))
     }
 
     pub(crate) fn previous(&self) -> &str {

@@ -200,7 +200,7 @@ fn judge(
     // been removed or inserted and the rest numbered anew. As many numbers as there are lines are
     // tried, as the numbers themselves may be whatever somebody has put there.
     let lines: i64 = connection.query_row("SELECT count(*) FROM lines", [], |row| row.get(0))?;
-    let was = (1..=lines.saturating_add(RENUMBERED)).find(|&seq| raw.is_genuine_as(seq));
+    let was = raw.genuine_as(1..=lines.saturating_add(RENUMBERED));
     match was {
         None if comes_next => at(expected, Tampering::Inserted),
         None => at(expected, Tampering::Changed),
