@@ -9,17 +9,25 @@ use serde_json::{Value, json};
 
 const CONFIG: &str = r#"
     plugins = ["PLUGINS/ecmascript.wasm", "PLUGINS/json-filter.wasm", "PLUGINS/hash.wasm",
-               "PLUGINS/files.wasm", "PLUGINS/http-request.wasm"]
+               "PLUGINS/files.wasm", "PLUGINS/http-request.wasm", "PLUGINS/python.wasm"]
+    [bindings.python]
+    grant.files = "read-write"
+    grant.tools = ["json-filter", "hash", "http-request"]
     [bindings.ecmascript]
     grant.files = "read-write"
     grant.tools = ["json-filter", "hash", "http-request"]
 "#;
 
+/// Runs a program in a language.
+async fn run_in(host: &Host, language: &str, code: &str) -> Outcome {
+    let folder = tempfile::tempdir().unwrap();
+    let call = Call::new(language, json!({ "code": code })).workspace(folder.path());
+    host.call(call).await
+}
+
 /// Runs JavaScript.
 async fn run(host: &Host, code: &str) -> Outcome {
-    let folder = tempfile::tempdir().unwrap();
-    let call = Call::new("ecmascript", json!({ "code": code })).workspace(folder.path());
-    host.call(call).await
+    run_in(host, "ecmascript", code).await
 }
 
 /// The whole value of JavaScript that runs to its end.
@@ -117,14 +125,42 @@ const HOSTILE: &[(&str, Expected)] = &[
     ("Promise.reject(new Error('unseen')); 1", Exception("Error: unseen")),
 ];
 
+/// The same in Python.
+const HOSTILE_PYTHON: &[(&str, Expected)] = &[
+    ("while True: pass", Limit(Meter::Fuel)),
+    ("while True: print('x')", Limit(Meter::Fuel)),
+    (
+        "while True:\n    try: tools.hash(data='x', algorithm='md5')\n    except ToolError: pass",
+        Limit(Meter::ToolCalls),
+    ),
+    ("kept = []\nwhile True: kept.append(bytearray(10**7))", Limit(Meter::Memory)),
+    ("def down(): return down()\ndown()", Exception("RecursionError")),
+    ("import json\njson.loads('[' * 100_000)", Exception("Recursion")),
+    ("open('/etc/passwd').read()", Exception("Error")),
+    ("open('../secret').read()", Exception("Error")),
+    ("import os\nlen(os.environ)", Result("0")),
+    ("import subprocess\nsubprocess.run(['ls'])", Exception("")),
+    ("import socket\nsocket.create_connection(('169.254.169.254', 80))", Exception("")),
+    ("import ctypes", Exception("")),
+    ("import threading\nthreading.Thread(target=print).start()", Exception("")),
+    ("tools.nothing()", Exception("")),
+    ("input()", Exception("")),
+    ("1 / 0", Exception("ZeroDivisionError")),
+    ("def", Exception("SyntaxError")),
+];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_program_has_its_end() {
     // As much fuel as the endless ones need to be seen as such.
-    let config = format!("{CONFIG}\n    limits = {{ fuel = \"2G\" }}");
+    let limits = "limits = { fuel = \"2G\" }";
+    let config = CONFIG.replace("[bindings.python]", &format!("[bindings.python]\n{limits}"));
+    let config = format!("{config}\n    {limits}");
     let host = host(&config).await;
     let mut wrong = Vec::new();
-    for (code, expected) in HOSTILE {
-        let outcome = run(&host, code).await;
+    let javascript = HOSTILE.iter().map(|row| ("ecmascript", row));
+    let python = HOSTILE_PYTHON.iter().map(|row| ("python", row));
+    for (language, (code, expected)) in javascript.chain(python) {
+        let outcome = run_in(&host, language, code).await;
         let right = match (&outcome.end, expected) {
             (End::Value(output), Result(json)) => {
                 let value = output.value.as_ref().and_then(|value| value.get("result"));
@@ -141,8 +177,9 @@ async fn every_program_has_its_end() {
             wrong.push(format!("{code}\n    {}", &shown[..shown.floor_char_boundary(400)]));
         }
     }
-    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), HOSTILE.len(), wrong.join("\n"));
+    assert!(wrong.is_empty(), "{} of them:\n{}", wrong.len(), wrong.join("\n"));
     assert_eq!(result(&host, "1 + 1").await, 2);
+    assert_eq!(value(&host, "python", json!({ "code": "1 + 1" })).await["result"], 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -154,6 +191,12 @@ async fn fresh_interpreters_share_nothing_not_even_chance() {
     assert_ne!(one[0], other[0]);
     assert_ne!(one[1], other[1]);
     assert_eq!((&one[2], &other[2]), (&json!(1), &json!(1)));
+    let draw = json!({ "code": "import random, uuid, os\n[random.random(), str(uuid.uuid4()), os.urandom(8).hex()]" });
+    let (one, other) =
+        (value(&host, "python", draw.clone()).await, value(&host, "python", draw).await);
+    for at in 0..3 {
+        assert_ne!(one["result"][at], other["result"][at]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
