@@ -3,7 +3,7 @@
 import json
 import re
 
-# Nesting that a native stack of 1 MiB holds, with room.
+# Nesting that the native stack of 8 MiB holds, with room.
 MAX_DEPTH = 1500
 
 strings = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)

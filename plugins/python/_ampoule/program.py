@@ -16,9 +16,10 @@ from . import web, workspace
 
 DEFAULT_BYTES = 65536
 MAX_CODE = 500_000
-# What fits the native stack of 1 MiB where Python and C take turns, as in a recursion through
-# `functools.cache` or `sorted(key=…)`: up to 2.2 KB a call. CPython's own guard does not see it.
-RECURSION = 450
+# CPython's default. Where Python and C take turns, as in a recursion through `functools.cache` or
+# `sorted(key=…)`, a call takes up to 2.2 KB of the native stack of 8 MiB, which CPython's own guard
+# does not see.
+RECURSION = 1000
 # Coroutines at the top level, and no `__future__` of ours.
 FLAGS = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 OUR_NAMES = {"inputs", "tools", "display", "ToolError"}
