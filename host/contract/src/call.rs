@@ -235,7 +235,8 @@ pub enum End {
     BadArguments(Problem),
     /// The tool answered something its output schema does not allow.
     BadOutput(Problem),
-    /// Before it began: the plugin needs something that was not granted, or there is no such tool.
+    /// The plugin cannot do without something that was not granted, and came to need it; or there
+    /// is no such tool.
     Denied(Denial),
     /// By a limit.
     Limit(Breach),

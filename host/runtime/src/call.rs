@@ -178,9 +178,10 @@ async fn perform(host: Host, id: String, tool: Arc<BoundTool>, request: Request)
     if let Some(tape) = live.call.tape.get() {
         tape.settle(&live.call, |id| entered.as_ref().is_ok_and(|raw| raw.names(id)));
     }
-    let mut end = match entered {
-        Ok(raw) => live.finish(&tool, raw).await,
-        Err(end) => end,
+    let mut end = match (entered, lacking(&live.call)) {
+        (Ok(_), Some(denial)) => End::Denied(denial),
+        (Ok(raw), None) => live.finish(&tool, raw).await,
+        (Err(end), _) => end,
     };
     if let Some(lease) = &mut lease {
         live.keep(lease, instance, &mut end).await;
@@ -198,6 +199,13 @@ async fn perform(host: Host, id: String, tool: Arc<BoundTool>, request: Request)
         tape.ended(&outcome);
     }
     Ended { outcome, blobs }
+}
+
+/// What a call was refused, of a plugin that was not granted what it cannot do without: then
+/// whatever it answers is no answer, and nothing of it is kept.
+fn lacking(call: &Running) -> Option<Denial> {
+    call.binding.missing.as_ref()?;
+    lock(&call.denials).list.iter().find(|denial| denial.gate == "grant").cloned()
 }
 
 fn outcome(end: End, mut receipt: Receipt, call: &Running) -> Outcome {

@@ -219,7 +219,7 @@ fn reach(
             writeln!(
                 out,
                 "  {}",
-                paint(WARN, "It cannot be called until all it requires is granted.")
+                paint(WARN, "It lacks something it requires: calls that need that are denied.")
             )
         }
         _ => Ok(()),

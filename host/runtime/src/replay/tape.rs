@@ -503,6 +503,10 @@ impl Tape {
     pub(crate) fn ended(&self, outcome: &Ended) {
         let Mode::Record(recorder) = &self.mode else { return };
         let mut recorder = lock(recorder);
+        if let Ended { end: End::Denied(denial), .. } = outcome {
+            // A replay is refused nothing, so it would come to something else.
+            return recorder.fail(format!("the call was denied: {denial}"));
+        }
         let Some(text) = super::end_text(&outcome.end) else {
             return recorder.fail("the result cannot be written".into());
         };
