@@ -33,6 +33,8 @@ struct Component {
     /// The flags for its C, where it says that it has some: `[package.metadata.ampoule]
     /// c-compiler = true`, and `c-flags`, in which `{folder}` is the component's own.
     c_flags: Option<String>,
+    /// Files of other folders that it compiles too: `shares` in the same table.
+    shares: Vec<PathBuf>,
     /// Whether it has unit tests that run on this machine.
     has_tests: bool,
 }
@@ -185,11 +187,13 @@ fn add(plan: &mut Plan, project: &Project, components: Vec<Component>) -> Result
     };
     for component in components {
         let compiler = compiler.clone();
+        let inputs: Vec<_> =
+            std::iter::once(&component.folder).chain(&component.shares).cloned().collect();
         let stamp = Stamp::new(
             project,
             &format!("component-{}", component.package),
             &key,
-            std::slice::from_ref(&component.folder),
+            &inputs,
             std::slice::from_ref(&component.output),
         )?;
         let project = project.clone();
@@ -219,10 +223,12 @@ impl Component {
             let own = said("c-flags").and_then(toml::Value::as_str).unwrap_or_default();
             format!("{C_FLAGS} {}", own.replace("{folder}", &folder.display().to_string()))
         });
+        let shares = said("shares").and_then(toml::Value::as_array).into_iter().flatten();
+        let shares = shares.filter_map(toml::Value::as_str).map(|path| folder.join(path)).collect();
         let of_lib = |key: &str| table.get("lib").and_then(|lib| lib.get(key));
         let has_tests = of_lib("test").and_then(toml::Value::as_bool) != Some(false);
         let package = package.to_owned();
-        Ok(Component { kind, package, folder, output, c_flags, has_tests })
+        Ok(Component { kind, package, folder, output, c_flags, shares, has_tests })
     }
 
     fn make(&self, project: &Project, compiler: Option<&Compiler>) -> Result<()> {
