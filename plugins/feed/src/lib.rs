@@ -5,8 +5,7 @@
 //! stand in the feed, HTML where the feed has HTML, and are not made safe to show.
 //!
 //! Times that cannot be read are absent. RSS that names no version, or one that is not known, is read
-//! as 2.0. Atom 0.3 and CDF, which nobody writes any more, are refused. `tests/feedparser.json` holds
-//! cases of feedparser, another reader; those that are read otherwise say why.
+//! as 2.0. Atom 0.3 and CDF, which nobody writes any more, are refused.
 
 mod head;
 
