@@ -4,8 +4,10 @@
 //! document that defines some is refused, since feeds have no use for them. Texts are given as they
 //! stand in the feed, HTML where the feed has HTML, and are not made safe to show.
 //!
-//! Times that cannot be read are absent. A feed that says it is RSS of a version that never was, or
-//! names none, is refused.
+//! Times that cannot be read are absent. RSS that names no version, or one that is not known, is read
+//! as 2.0. Atom 0.3 and CDF, which nobody writes any more, are refused.
+
+mod head;
 
 use std::time::Duration;
 
@@ -14,8 +16,6 @@ use ampoule_sdk::prelude::*;
 use chrono::{DateTime, SecondsFormat, Utc};
 use feed_rs::model::{self, FeedType};
 use feed_rs::parser;
-use quick_xml::Reader;
-use quick_xml::events::Event;
 use url::Url;
 
 /// Bytes of a feed.
@@ -123,8 +123,9 @@ struct Feed {
 /// An entry; what it does not say is absent.
 #[data]
 struct Entry {
-    /// What the feed knows it by; where it does not say, made of its link and title.
-    id: String,
+    /// What the feed knows it by; where it does not say, its link or its title.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
     /// Its title.
     #[serde(skip_serializing_if = "Option::is_none")]
     title: Option<String>,
@@ -195,9 +196,13 @@ async fn feed(reading: Reading) -> Result<Output<Feed>> {
         (None, None) => return Err(Error::bad_arguments("give a feed as `content` or its `url`")),
     };
     check_size(bytes.len() as u64)?;
-    refuse_entities(&bytes)?;
+    let bytes = head::check(bytes)?;
     let feed = parser::Builder::new()
         .base_uri(base.as_ref().map(Url::as_str))
+        .id_generator(|links, title, _| {
+            let title = || title.as_ref().map(|title| title.content.clone());
+            page_of(links).or_else(title).unwrap_or_default()
+        })
         .build()
         .parse(bytes.as_slice())
         .map_err(|error| {
@@ -215,7 +220,10 @@ async fn feed(reading: Reading) -> Result<Output<Feed>> {
     let page = Output::page(entries, limit, cursor.as_deref())?;
     let more = page.truncated;
     let output = page.map(|entries| {
-        let entries = entries.into_iter().map(|entry| write(entry, full, max_chars)).collect();
+        let entries = entries
+            .into_iter()
+            .map(|entry| write(entry, &feed.feed_type, full, max_chars))
+            .collect();
         Feed {
             format: match feed.feed_type {
                 FeedType::Atom => Format::Atom,
@@ -296,26 +304,7 @@ async fn fetch(url: &Url, timeout: Duration) -> Result<(Vec<u8>, Url)> {
     Ok((bytes, at))
 }
 
-/// Refuses a document that defines entities, before anything else of it is read.
-fn refuse_entities(bytes: &[u8]) -> Result<()> {
-    let mut reader = Reader::from_reader(quick_xml::encoding::DecodingReader::new(bytes));
-    let mut buffer = Vec::new();
-    loop {
-        match reader.read_event_into(&mut buffer) {
-            Ok(Event::DocType(declared)) if declared.contains("<!ENTITY") => {
-                return Err(Error::invalid_data(
-                    "the feed defines entities (`<!ENTITY …>`), which are not read: write what they \
-                     stand for",
-                ));
-            }
-            // The definitions stand before the first element; what is wrong the parser says better.
-            Ok(Event::Start(_) | Event::Empty(_) | Event::Eof) | Err(_) => return Ok(()),
-            Ok(_) => buffer.clear(),
-        }
-    }
-}
-
-fn write(entry: &model::Entry, full: bool, max_chars: usize) -> Entry {
+fn write(entry: &model::Entry, format: &FeedType, full: bool, max_chars: usize) -> Entry {
     let text = |text: Option<&str>| match text.filter(|text| !text.trim().is_empty()) {
         Some(text) => {
             let (text, cut) = cut(text, max_chars);
@@ -326,10 +315,15 @@ fn write(entry: &model::Entry, full: bool, max_chars: usize) -> Entry {
     let body = entry.content.as_ref().and_then(|content| content.body.as_deref());
     let (summary, summary_cut) = text(entry.summary.as_ref().map(|text| text.content.as_str()));
     let (content, content_cut) = text(body.filter(|_| full));
+    // The `guid` of RSS 2.0 is a link where it looks like one.
+    let guid = || match format {
+        FeedType::RSS2 => parse_url(&entry.id).ok().map(String::from),
+        _ => None,
+    };
     Entry {
-        id: entry.id.clone(),
+        id: Some(entry.id.clone()).filter(|id| !id.is_empty()),
         title: entry.title.as_ref().map(|text| cut(&text.content, max_chars).0),
-        link: page_of(&entry.links),
+        link: page_of(&entry.links).or_else(guid),
         published: entry.published.map(show),
         updated: entry.updated.map(show),
         authors: names(&entry.authors),
