@@ -1189,12 +1189,12 @@ mod tests {
             following.push(b"first-secret second-", &mut out);
             // What is held back for the one may be the beginning of the other.
             following.push(b"first-sec", &mut out);
-            add("second", "-first-second");
+            add("second", "first-second");
             following.push(b"ond first-se", &mut out);
             following.push(b"cret", &mut out);
             following.finish(&mut out);
             let expected = match marking {
-                true => "first-secret [secret first] second[secret second] [secret first]",
+                true => "first-secret [secret first] second-[secret second] [secret first]",
                 false => "first-secret first-secret second-first-second first-secret",
             };
             assert_eq!(String::from_utf8(out).expect("text"), expected);

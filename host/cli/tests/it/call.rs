@@ -138,9 +138,9 @@ fn what_is_not_granted_is_denied_with_the_lines_that_would_allow_it() {
         &["call", "probe/echo", "--arg", "text=x"],
         3,
         "",
-        "denied by grant: HTTP requests such as `GET https://example.com/**` is not granted to \
-         `probe`\n\nTo allow it, add to ampoule.toml:\n\n  [bindings.probe]\n  grant.http = [\"GET \
-         https://example.com/**\"]\n\ndenied · 0 fuel · 1 refused · [TIME]\n",
+        "denied by grant: the secret `api-key` is not granted to `probe`\n\nTo allow it, add to \
+         ampoule.toml:\n\n  [bindings.probe]\n  grant.secrets.api-key = { secret = \"NAME\" }\n\n\
+         denied · 0 fuel · 1 refused · [TIME]\n",
     );
 }
 
