@@ -164,7 +164,7 @@ async fn every_program_has_its_end() {
         let right = match (&outcome.end, expected) {
             (End::Value(output), Result(json)) => {
                 let value = output.value.as_ref().and_then(|value| value.get("result"));
-                value.is_some_and(|value| value.to_string() == *json)
+                value == serde_json::from_str::<Value>(json).ok().as_ref()
             }
             (End::Failed(error), Exception(words)) => {
                 error.code == "exception" && error.message.contains(words)
@@ -366,7 +366,6 @@ async fn the_parser_tests_of_test262() {
         }
     }
     wrong.sort();
-    println!("{passed} of {run} programs are read or refused as they must be; not: {wrong:?}");
     assert!(passed >= PASSED_AT_LEAST, "{passed} of {run}; not: {wrong:?}");
 }
 

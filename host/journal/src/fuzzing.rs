@@ -172,7 +172,7 @@ fn naive_whole(lines: &[Stored]) -> bool {
             "seq": seq, "time": time, "kind": kind, "call": call, "parent": parent, "tool": tool,
             "principal": principal, "run": run, "body": said, "previous": previous,
         });
-        let digest = canonical(&fields).map(|text| Sha256::digest(text));
+        let digest = canonical(&fields).map(Sha256::digest);
         let digest = digest.map(|digest| digest.iter().map(|byte| format!("{byte:02x}")).collect());
         let follows = previous.as_ref() == Some(&before);
         before = hash.clone().unwrap_or_default();

@@ -5,7 +5,6 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use ampoule::config::BindingConfig;
 use ampoule::manifest::{PluginFile, is_plugin_name};
 use ampoule::{BindingInfo, Host};
 use ampoule_testing::{Count, Failure as Failed, Kind, Options, Report};
@@ -94,7 +93,7 @@ async fn bind_file(setup: &mut Setup, global: &Global, file: &Path) -> Result<St
     let inspected = super::inspect::of_file(global, file).await?;
     let name = inspected.binding.name;
     let path = std::path::absolute(file).map_err(file_error(file))?;
-    let binding = setup.config.bindings.entry(name.clone()).or_insert_with(BindingConfig::default);
+    let binding = setup.config.bindings.entry(name.clone()).or_default();
     binding.plugin = Some(path.to_string_lossy().into_owned());
     Ok(name)
 }
