@@ -30,6 +30,23 @@ const UNAVAILABLE: &[&str] = &[
     "$ENV",
 ];
 
+/// How deep brackets may nest: the library reads them by recursion.
+const MAX_NESTING: usize = 256;
+
+/// How deep the brackets of a program nest, those in texts among them.
+fn nesting(code: &str) -> usize {
+    let (mut depth, mut most) = (0usize, 0);
+    for byte in code.bytes() {
+        match byte {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        most = most.max(depth);
+    }
+    most
+}
+
 /// A program that can be run.
 pub(crate) struct Program(Filter<Data>);
 
@@ -39,6 +56,11 @@ impl Program {
     /// # Errors
     /// `bad-arguments` with each fault and where it stands.
     pub(crate) fn compile(code: &str, variables: &[String]) -> Result<Program> {
+        if nesting(code) > MAX_NESTING {
+            return Err(Error::bad_arguments(format!(
+                "the program nests brackets more than {MAX_NESTING} levels deep"
+            )));
+        }
         let arena = Arena::default();
         let program = File { code, path: () };
         let modules = Loader::new(definitions()).load(&arena, program).map_err(|files| {
