@@ -80,13 +80,14 @@ async fn leak(leak: Leak) -> Result<Output<Value>> {
         }
         "log" => log::warn(&text),
         "log-fields" => log::write(log::Level::Warn, "found", &json!({ "found": text })),
-        "stdout" => print!("{text}"),
+        "stdout" => println!("{text}"),
         "stdout-pieces" => {
             for piece in text.as_bytes().chunks(3) {
                 let mut out = std::io::stdout();
                 let written = out.write_all(piece).and_then(|()| out.flush());
                 written.map_err(|error| Error::new("io", error.to_string()))?;
             }
+            println!();
         }
         "stderr" => eprintln!("{text}"),
         "progress" => drop(progress::report(0.5, None, Some(&text))),
