@@ -1,6 +1,6 @@
 //! QuickJS: made once, before the plugin's file is written, and then the life of one program.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;
 
 use ampoule_sdk::prelude::*;
@@ -19,6 +19,9 @@ use crate::{Ran, Run, natives, time};
 
 /// The name of the program in stacks.
 pub(crate) const MAIN: &str = "code";
+
+/// Inputs that are not there.
+const NO_INPUTS: &str = "{}";
 
 /// How much of the stack a program may use before it gets a `RangeError`; below what the host gives
 /// an instance, with room for what stands above it.
@@ -50,6 +53,8 @@ thread_local! {
 }
 
 struct Interpreter {
+    /// Whether a program has run in this instance.
+    used: Cell<bool>,
     // The order of the fields is the order in which they go.
     hooks: Hooks,
     context: Context,
@@ -63,7 +68,6 @@ struct Hooks {
     error: Kept<Function<'static>>,
     fire: Kept<Function<'static>>,
     is_async: Kept<Function<'static>>,
-    main: Kept<Function<'static>>,
     plain: Kept<Function<'static>>,
     settle: Kept<Function<'static>>,
     thrown: Kept<Function<'static>>,
@@ -113,6 +117,12 @@ pub(crate) fn error<'js>(ctx: &Ctx<'js>, error: &Error) -> Js<rquickjs::Value<'j
         }
         None => Err(rquickjs::Error::Unknown),
     })
+}
+
+/// The function `main` that programs have defined.
+fn main<'js>(ctx: &Ctx<'js>) -> Js<Option<Function<'js>>> {
+    let main: rquickjs::Value<'js> = ctx.globals().get("main")?;
+    Ok(main.into_function())
 }
 
 /// A program and what it is given.
@@ -165,7 +175,7 @@ impl Interpreter {
             if warm == 2 { Ok(hooks) } else { Err("1 + 1 is not 2".to_owned()) }
         })?;
         runtime.run_gc();
-        Ok(Interpreter { hooks, context, _runtime: runtime })
+        Ok(Interpreter { used: Cell::new(false), hooks, context, _runtime: runtime })
     }
 
     fn run(&self, program: &Program) -> Result<Output<Ran>> {
@@ -191,7 +201,8 @@ impl Interpreter {
     /// Runs the program to its end and gives its result as JSON, with what was cut of it.
     fn evaluate(&self, program: &Program) -> Result<(Option<Value>, Vec<String>), Failure> {
         let source = self.with(|ctx| {
-            let before = self.main(&ctx)?;
+            // In a fresh instance there is none yet.
+            let before = if self.used.get() { main(&ctx)? } else { None };
             Ok((self.begin(&ctx, program)?, before.map(|main| Persistent::save(&ctx, main))))
         })?;
         let (source, before) = source;
@@ -199,8 +210,7 @@ impl Interpreter {
         self.settle(&mut driver, source.promise())?;
         let (mut value, called) = self.with(|ctx| {
             let value = source.value(&ctx)?;
-            let main =
-                if value.is_undefined() || program.wants_main { self.main(&ctx)? } else { None };
+            let main = if value.is_undefined() || program.wants_main { main(&ctx)? } else { None };
             let before = before.map(|before| before.restore(&ctx)).transpose()?;
             let main = main.filter(|main| program.wants_main || before.as_ref() != Some(main));
             let Some(main) = main else {
@@ -263,10 +273,15 @@ impl Interpreter {
 
     /// Binds the inputs and begins the program.
     fn begin<'js>(&self, ctx: &Ctx<'js>, program: &Program) -> Result<Source, Stop> {
-        let begin = self.hooks.begin.clone().restore(ctx)?;
-        let wrong: Option<String> = begin.call((program.inputs.as_str(),))?;
-        if let Some(wrong) = wrong {
-            return Err(Error::bad_arguments(wrong).into());
+        if self.used.replace(true) || program.inputs != NO_INPUTS {
+            let begin = self.hooks.begin.clone().restore(ctx)?;
+            let wrong: Option<String> = begin.call((program.inputs.as_str(),))?;
+            if let Some(wrong) = wrong {
+                return Err(Error::bad_arguments(wrong).into());
+            }
+        } else {
+            // All there is to do for most programs, without running any JavaScript.
+            ctx.globals().set("inputs", Object::new(ctx.clone())?)?;
         }
         let mut options = EvalOptions::default();
         options.strict = false;
@@ -284,10 +299,6 @@ impl Interpreter {
             }
             Err(error) => Err(error.into()),
         }
-    }
-
-    fn main<'js>(&self, ctx: &Ctx<'js>) -> Js<Option<Function<'js>>> {
-        self.hooks.main.clone().restore(ctx)?.call(())
     }
 
     /// Runs what is ready to run.
@@ -320,6 +331,9 @@ impl Interpreter {
     fn rest(&self, driver: &mut Driver) -> Result<(), Failure> {
         loop {
             self.jobs();
+            if driver.is_idle() {
+                break;
+            }
             let Some(event) = block_on(driver.next(false)) else { break };
             self.handle(event)?;
         }
@@ -455,7 +469,6 @@ impl Hooks {
             error: hook("error")?,
             fire: hook("fire")?,
             is_async: hook("isAsync")?,
-            main: hook("main")?,
             plain: hook("plain")?,
             settle: hook("settle")?,
             thrown: hook("thrown")?,

@@ -209,6 +209,11 @@ impl Work {
 pub(crate) struct Driver(FuturesUnordered<Operation>);
 
 impl Driver {
+    /// Whether nothing is under way, and no timer is set.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.0.is_empty() && with(|work| work.begun.is_empty() && work.timers.is_empty())
+    }
+
     /// Waits for what happens next. `None` where nothing is under way that would bring anything:
     /// timers that repeat count only while the program waits for something (`repeats`).
     pub(crate) async fn next(&mut self, repeats: bool) -> Option<Event> {

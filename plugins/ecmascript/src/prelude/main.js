@@ -91,7 +91,6 @@
       }
       return undefined;
     },
-    main: () => (typeof globalThis.main === "function" ? globalThis.main : undefined),
     isAsync,
     call(main, inputs) {
       const values = JSON.parse(inputs);
