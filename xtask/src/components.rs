@@ -64,7 +64,7 @@ pub(crate) fn clippy(project: &Project) -> Result<()> {
         if let Some(flags) = flags {
             clippy.envs(compiler.environment(project, flags)?);
         }
-        clippy.args(["clippy", "--profile", "plugin", "--target", WASM_TARGET]);
+        clippy.args(["clippy", "--keep-going", "--profile", "plugin", "--target", WASM_TARGET]);
         for component in components {
             clippy.args(["--package", &component.package]);
         }

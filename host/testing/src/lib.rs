@@ -1,7 +1,7 @@
 //! Tests of built plugins, in whatever language they were written: what a plugin does is tested
 //! from outside, through the host, as data.
 //!
-//! [`test`] runs for each binding
+//! [`test()`] runs for each binding
 //!
 //! - the examples of its manifest;
 //! - the cases of its suites, files of JSON in a folder `tests` ([`Suite`]);

@@ -161,12 +161,11 @@ fn scalar(argument: &str, value: &Value) -> Result<String> {
 /// What turns a text into what may stand at its place.
 type Encode<'a> = &'a dyn Fn(&str) -> String;
 
+/// A name, where there is one, and a value.
+type Part = (Option<String>, String);
+
 /// The items of a list, or the names and values of an object; `None` for a single value.
-fn parts(
-    argument: &str,
-    value: &Value,
-    encode: Encode<'_>,
-) -> Result<Option<Vec<(Option<String>, String)>>> {
+fn parts(argument: &str, value: &Value, encode: Encode<'_>) -> Result<Option<Vec<Part>>> {
     let text = |value: &Value| scalar(argument, value).map(|text| encode(&text));
     Ok(match value {
         Value::Array(items) => {
