@@ -342,6 +342,13 @@ impl Live {
         }
         let state = context.state.get_or_insert_default();
         let secrets = state.get_or_default::<RunSecrets>().unwrap_or_default();
+        if let Some(kept) = &kept
+            && !Arc::ptr_eq(&kept.secrets, &secrets)
+            && let Err(error) = secrets.take_over(&kept.secrets)
+        {
+            account.refund_above(Meter::Fuel, fuel);
+            return Err(refuse(End::Failed(error), &account));
+        }
         let own = started + Duration::from_millis(limits.get(Meter::WallTime));
         let at = context.deadline.map_or(own, |deadline| deadline.min(own));
         let engine = host.compiler().engine.clone();
@@ -470,7 +477,7 @@ impl Live {
             drop(self.call.underway.clone().write_owned().await);
             lease.lose("a value, but left work under way");
         } else {
-            lease.keep(store, instance);
+            lease.keep(store, instance, self.call.secrets.clone());
         }
         if let End::Value(output) = end {
             let meta = output.meta.get_or_insert_with(|| Value::Object(serde_json::Map::new()));

@@ -150,6 +150,15 @@ impl RunSecrets {
         self.list.lock().unwrap_or_else(PoisonError::into_inner).scanner.clone()
     }
 
+    /// Looks for what another run has used, too: an instance that a session keeps may hold it.
+    ///
+    /// # Errors
+    /// As [`RunSecrets::add`].
+    pub(crate) fn take_over(&self, earlier: &RunSecrets) -> Result<(), ToolError> {
+        let known = earlier.list.lock().unwrap_or_else(PoisonError::into_inner).known.clone();
+        known.iter().try_for_each(|known| self.add(&known.name, &known.audience, &known.value))
+    }
+
     /// Takes the secrets out of a JSON value, such as a line of a log, before it is written.
     pub fn redact(&self, value: &mut Value) {
         if let Some(scanner) = self.scanner() {

@@ -23,6 +23,7 @@ use wasmtime::component::Instance;
 use crate::engine::SESSION_PLACES;
 use crate::manifest::LimitValue;
 use crate::registry::Binding;
+use crate::scan::RunSecrets;
 use crate::state::{CallState, lock};
 
 /// The longest id.
@@ -130,6 +131,8 @@ pub(crate) struct Kept {
     workspace: Option<PathBuf>,
     /// How many calls it has had.
     calls: u64,
+    /// What its calls have used: it may hold some of it.
+    pub(crate) secrets: Arc<RunSecrets>,
 }
 
 /// The use of a session by one call; no other call of the session runs meanwhile.
@@ -356,7 +359,12 @@ impl Lease {
     }
 
     /// Keeps an instance whose call has ended well. What a call says of it is [`Lease::say`].
-    pub(crate) fn keep(&mut self, store: Store<CallState>, instance: Instance) {
+    pub(crate) fn keep(
+        &mut self,
+        store: Store<CallState>,
+        instance: Instance,
+        secrets: Arc<RunSecrets>,
+    ) {
         self.settled = true;
         self.calls += 1;
         let memory = store.data().limiter.memory();
@@ -365,7 +373,7 @@ impl Lease {
         }
         let (binding, workspace, calls) =
             (self.binding.clone(), self.workspace.clone(), self.calls);
-        self.place.kept = Some(Kept { store, instance, binding, workspace, calls });
+        self.place.kept = Some(Kept { store, instance, binding, workspace, calls, secrets });
     }
 
     /// Whether the kept instances have room for this one; notes what it has.
