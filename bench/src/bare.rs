@@ -5,11 +5,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
+use wasmtime::component::{Component, HasSelf, InstancePre, Linker, ResourceTable};
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store,
     StoreLimits, StoreLimitsBuilder, WasmBacktraceDetails, WasmFeatures,
 };
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 #[allow(missing_docs, unused_variables, unused_mut)]
 mod bindings {
@@ -47,7 +48,19 @@ pub struct Bare {
     indices: GuestIndices,
 }
 
-struct State(StoreLimits);
+struct State {
+    limits: StoreLimits,
+    /// Made when the guest asks for it.
+    wasi: Option<WasiCtx>,
+    table: ResourceTable,
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let ctx = self.wasi.get_or_insert_with(|| WasiCtx::builder().build());
+        WasiCtxView { ctx, table: &mut self.table }
+    }
+}
 
 impl types::Host for State {}
 
@@ -83,7 +96,8 @@ impl Bare {
             .max_component_instance_size(4 << 20)
             .max_core_instance_size(4 << 20)
             .table_elements(100_000)
-            .max_memory_size(4 << 30);
+            .max_memory_size(4 << 30)
+            .async_stack_keep_resident(32 << 10);
         if PoolingAllocationConfig::is_pagemap_scan_available() {
             pool.pagemap_scan(Enabled::Yes)
                 .linear_memory_keep_resident(8 << 20)
@@ -91,7 +105,7 @@ impl Bare {
         }
         let mut config = Config::new();
         // As the host has them; they decide nothing of what a call costs.
-        config.max_wasm_stack(8 << 20).async_stack_size(9 << 20);
+        config.max_wasm_stack(8 << 20).async_stack_size(9 << 20).async_stack_zeroing(true);
         let off = WasmFeatures::THREADS
             | WasmFeatures::MEMORY64
             | WasmFeatures::GC
@@ -115,8 +129,11 @@ impl Bare {
             .map_err(failed)?;
         context::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)
             .map_err(failed)?;
-        // What the language runtime drags in and the guest never calls.
-        linker.define_unknown_imports_as_traps(&component).map_err(failed)?;
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(failed)?;
+        if linker.instantiate_pre(&component).is_err() {
+            // What of ours the guest imports and does not call.
+            linker.define_unknown_imports_as_traps(&component).map_err(failed)?;
+        }
         let pre = linker.instantiate_pre(&component).map_err(failed)?;
         let indices = GuestIndices::new(&pre).map_err(failed)?;
         Ok(Bare { metering, engine, pre, indices })
@@ -136,9 +153,10 @@ impl Bare {
     ) -> Result<(Duration, Duration, String)> {
         let started = Instant::now();
         let limits = StoreLimitsBuilder::new().memory_size(512 << 20).build();
-        let mut store = Store::new(&self.engine, State(limits));
+        let state = State { limits, wasi: None, table: ResourceTable::new() };
+        let mut store = Store::new(&self.engine, state);
         if self.metering.limiter {
-            store.limiter(|state| &mut state.0);
+            store.limiter(|state| &mut state.limits);
         }
         if self.metering.fuel {
             store.set_fuel(FUEL).map_err(failed)?;

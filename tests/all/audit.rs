@@ -160,6 +160,19 @@ async fn no_plugin_is_entered_that_leaves_no_trace() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_its_principal_may_not_make_has_its_lines() {
+    let (host, kept) = audited("[principals.ann]\ntools = [\"nothing-at-all\"]").await;
+    let outcome = host.call(Call::new("json-filter", "{}").principal("ann")).await;
+    assert!(matches!(&outcome.end, End::Denied(denial) if denial.gate == "principal"));
+    let kinds: Vec<_> = kept.all().iter().map(|event| event.kind).collect();
+    assert_eq!(kinds, [AuditKind::CallStarted, AuditKind::Denied, AuditKind::CallEnded]);
+    for event in kept.all() {
+        assert_eq!(event.call.as_deref(), Some(outcome.receipt.call.as_str()));
+        assert_eq!(event.principal.as_deref(), Some("ann"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_passes_redaction_first() {
     let kept = Arc::new(Kept::default());
     let redact = |event: &mut AuditEvent| {

@@ -1,7 +1,8 @@
 //! Budgets down a tree of calls: every call draws from its caller and the run, the sum is exact.
 
 use ampoule::{Account, Call, End, Limits, Meter};
-use ampoule_tests::host;
+use ampoule_tests::{host, value};
+use serde_json::json;
 
 const CONFIG: &str = r#"
     plugins = ["GUESTS/hostile.wasm"]
@@ -51,4 +52,11 @@ async fn a_run_without_fuel_starts_nothing() {
     let outcome = host.call(Call::new("hostile/remember", "{}").budget(run)).await;
     assert_eq!(outcome.receipt.ended_by, Some(Meter::Fuel), "{:?}", outcome.end);
     assert_eq!(outcome.receipt.used.get(Meter::Memory), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn results_that_nobody_takes_hold_their_places() {
+    let host = host(CONFIG).await;
+    let answer = value(&host, "hostile/take-nothing", json!({})).await;
+    assert_eq!(answer, json!({ "kept": 64, "code": "rate-limited", "again": true }));
 }

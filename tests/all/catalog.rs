@@ -43,7 +43,7 @@ async fn what_is_offered_is_called_as_any_tool() {
         "[bindings.api]\nplugin = \"GUESTS/catalog.wasm\"\nsettings = { tools = [\"three\"] }";
     host.reload(config(one)).await.unwrap();
     assert_eq!(ids(&host), ["api/own", "api/three"]);
-    let plain = builder("plugins = [\"GUESTS/catalog.wasm\"]").without_catalogs();
+    let plain = builder("plugins = [\"GUESTS/catalog.wasm\"]").catalogs(ampoule::Catalogs::none());
     assert_eq!(ids(&plain.build().await.unwrap()), ["catalog/own"]);
 }
 
@@ -121,4 +121,43 @@ async fn a_change_is_a_difference_to_accept() {
     host.reload(locked("", lock)).await.unwrap();
     assert!(host.refused().is_empty(), "{:?}", host.refused());
     assert_eq!(ids(&host), ["api/own"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_not_accepted_is_not_run_to_be_looked_at() {
+    let site = Site::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let config = format!(
+        "[bindings.api]\nplugin = {:?}\nsettings = {{ tools = [\"one\"], page = \"{}/text\" }}\n\
+         grant.http = [\"GET {}/**\"]\ngrant.addresses = [\"127.0.0.1\"]",
+        ampoule_tests::guest("catalog"),
+        site.origin(),
+        site.origin()
+    );
+    std::fs::write(file("ampoule.toml"), config).unwrap();
+    std::fs::write(file("ampoule.lock"), "version = 1\n").unwrap();
+    let ampoule = async |arguments: &[&str]| {
+        let mut command = tokio::process::Command::new(ampoule_tests::command());
+        command
+            .args(arguments)
+            .current_dir(folder.path())
+            .env("HOME", folder.path())
+            .env("NO_COLOR", "1");
+        let ended = command.output().await.unwrap();
+        let text = String::from_utf8_lossy(&ended.stdout).into_owned();
+        (ended.status.code().unwrap(), text, site.seen().len())
+    };
+    for arguments in [&["list"][..], &["inspect", "api"], &["accept", "--check"], &["test", "api"]]
+    {
+        let (code, text, requests) = ampoule(arguments).await;
+        assert_eq!(requests, 0, "{arguments:?} ran it: {code} {text}");
+    }
+    let (code, text, requests) = ampoule(&["accept", "api"]).await;
+    assert_eq!((code, requests), (0, 1), "{text}");
+    assert!(text.contains("offer the tool one"), "{text}");
+    let (code, text, requests) = ampoule(&["accept", "--check"]).await;
+    assert_eq!((code, requests, text.as_str()), (0, 2, "api  accepted\n"));
+    let (_, text, requests) = ampoule(&["inspect", "api"]).await;
+    assert!(text.contains("api/one") && requests == 3, "{requests}: {text}");
 }

@@ -476,6 +476,60 @@ async fn calls_of_one_session_wait_for_each_other_and_a_cancelled_one_ends_it() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_has_no_endless_queue() {
+    let host = host(CONFIG).await;
+    let token = tokio_util::sync::CancellationToken::new();
+    let long = Call::new("ecmascript", json!({ "code": "for (;;);" }));
+    let long = host.call(long.principal("ada").session("s").cancel(token.clone()));
+    let calls = (0..40).map(|_| {
+        let call = Call::new("ecmascript", json!({ "code": "1" }));
+        host.call(call.principal("ada").session("s"))
+    });
+    let others = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let calls = calls.map(Box::pin);
+        let mut left = calls.collect::<futures::stream::FuturesUnordered<_>>();
+        let mut refused = 0;
+        // Those for which there is no room are told at once.
+        while refused < 25 {
+            let outcome = futures::StreamExt::next(&mut left).await.unwrap();
+            let End::Overloaded(why) = outcome.end else { panic!("{:?}", outcome.end) };
+            assert!(why.contains("16 calls of this session wait already"), "{why}");
+            refused += 1;
+        }
+        token.cancel();
+        while let Some(outcome) = futures::StreamExt::next(&mut left).await {
+            assert!(matches!(outcome.end, End::Value(_)), "{:?}", outcome.end);
+        }
+    };
+    let (outcome, ()) = tokio::join!(long, others);
+    assert_eq!(outcome.end, End::Cancelled);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_ends_with_a_call_that_leaves_something_open() {
+    let site = Site::start().await;
+    let config = CONFIG.replace(
+        "[bindings.ecmascript]",
+        &format!(
+            "[bindings.ecmascript]\ngrant.http = [\"GET {}/**\"]\ngrant.addresses = [\"127.0.0.1\"]",
+            site.origin()
+        ),
+    );
+    let host = host(&config).await;
+    let code = format!("globalThis.answer = await fetch('{}/text'); 1", site.origin());
+    step(&host, "ada", "s", &code).await;
+    let (kind, said) = step(&host, "ada", "s", "typeof answer").await;
+    assert_eq!(kind, "undefined");
+    let lost = said["lost"].as_str().unwrap();
+    assert!(lost.ends_with("left an answer to a request open"), "{lost}");
+    // One that was read is the program's own.
+    let code = format!("globalThis.text = await (await fetch('{}/text')).text(); 1", site.origin());
+    step(&host, "ada", "s", &code).await;
+    assert_eq!(step(&host, "ada", "s", "text").await.0, "plain text");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_meets_no_other_grants_and_no_other_workspace() {
     let host = host(CONFIG).await;
     step(&host, "ada", "s", "var n = 1").await;

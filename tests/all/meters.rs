@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ampoule::{Call, End, Host, Meter};
 use ampoule_services::Echo;
 use ampoule_tests::site::Site;
-use ampoule_tests::{Table, builder, call, host};
+use ampoule_tests::{Table, builder, call, host, value};
 use serde_json::json;
 
 /// A host with the hostile guest, which may reach `site` within `limits`.
@@ -47,6 +47,21 @@ async fn an_answer_is_cut_at_the_bytes_that_are_left_and_says_so() {
     let End::Value(output) = &outcome.end else { panic!("{:?}", outcome.end) };
     assert_eq!(output.value, Some(json!({ "bytes": 1 << 20, "truncated": true })));
     assert_eq!(outcome.receipt.used.get(Meter::HttpBytes), 1 << 20);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_guest_of_wasi_has_in_the_host_is_bounded_by_its_handles() {
+    let host = host("[bindings.plain]\nplugin = \"GUESTS/plain.wasm\"").await;
+    let few = value(&host, "plain/hoard", json!({ "requests": 100 })).await;
+    // Pieces of 16 KiB, and no more of them than wait to be sent.
+    assert!((100..=300).contains(&few.as_u64().unwrap()), "{few}");
+    let outcome = call(&host, "plain/hoard", json!({ "requests": 10_000 })).await;
+    Table::new("Handles of wasi:http").call("hoard", "requests that are never sent", &outcome);
+    assert_eq!(outcome.receipt.ended_by, Some(Meter::Handles), "{:?}", outcome.end);
+    assert_eq!(outcome.receipt.limits.get(Meter::Handles), 512);
+    for (bytes, taken) in [(4096, true), (4097, false), (1 << 20, false)] {
+        assert_eq!(value(&host, "plain/name", json!({ "bytes": bytes })).await, taken, "{bytes}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -417,3 +417,56 @@ async fn what_cannot_be_recorded_is_refused_and_not_called() {
     assert!(recorded.recording.unwrap_err().contains("bad-arguments"));
     assert!(!other.exists());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forged_recording_sends_nothing_and_sets_no_limits() {
+    let site = Site::start().await;
+    let config = format!(
+        "plugins = [\"GUESTS/hostile.wasm\"]\n[bindings.plain]\nplugin = \"GUESTS/plain.wasm\"\n\
+         grant.http = [\"GET {}/**\"]\ngrant.addresses = [\"127.0.0.1\"]",
+        site.origin()
+    );
+    let host = host(&config).await;
+    let (_folder, file) = folder();
+    let recorded = record(&host, Call::new("hostile/remember", "{}"), &file).await;
+    let whole = lines(&file);
+    let refused = async |lines: &[String]| {
+        std::fs::write(&file, linked(lines)).unwrap();
+        let recording = Recording::open(&file).unwrap();
+        match host.replay(&recording, CallContext::default(), true).await {
+            Err(ReplayError::Refused(message)) => message,
+            other => panic!("{other:?}"),
+        }
+    };
+    let mut table = Table::new("Recordings that ask for more");
+    // Another tool, whose requests no recording holds.
+    let mut forged = whole.clone();
+    let url = json!({ "url": format!("{}/text", site.origin()) }).to_string();
+    forged[0] = forged[0].replace("hostile/remember", "plain/fetch");
+    forged[0] = forged[0].replace("\"arguments\":\"{}\"", &format!("\"arguments\":{}", json!(url)));
+    assert_ne!(forged[0], whole[0]);
+    let said = refused(&forged).await;
+    table.row("wasi:http", "a request of a replay", "replay", &said);
+    assert!(said.contains("wasi:http"), "{said}");
+    assert!(site.seen().is_empty());
+    // More than the binding has.
+    let memory = recorded.receipt.limits.get(Meter::Memory);
+    let mut forged = whole.clone();
+    forged[0] = forged[0].replace(&format!("\"memory\":{memory}"), "\"memory\":4000000000");
+    assert_ne!(forged[0], whole[0]);
+    let said = refused(&forged).await;
+    table.row("limits", "more than the binding has", "replay", &said);
+    assert!(said.contains("limit memory") && said.contains("[bindings.hostile.limits]"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_principal_records_nothing_that_it_may_not_call() {
+    let host =
+        host("plugins = [\"GUESTS/hostile.wasm\"]\n[principals.ann]\ntools = [\"nothing-at-all\"]")
+            .await;
+    let (_folder, file) = folder();
+    let call = Call::new("hostile/remember", "{}").principal("ann");
+    let refused = host.record(call, &file).await.unwrap_err();
+    assert!(refused.to_string().contains("[principals.ann]"), "{refused}");
+    assert!(!file.exists());
+}

@@ -262,3 +262,22 @@ async fn a_server_cannot_hand_a_guest_the_secret() {
     let hidden = fetch("/backwards").await;
     assert!(hidden.contains(&MARKER.chars().rev().collect::<String>()), "{hidden}");
 }
+
+#[tokio::test]
+async fn what_a_session_has_kept_of_a_secret_is_found_in_its_later_calls() {
+    let outside = Outside::default();
+    let site = Site::start().await;
+    let (host, _secret) = host(&site, &outside).await;
+    // Each call is a run of its own.
+    let call = async |tool: &str, arguments: Value, session: &str| {
+        let outcome = host.call(Call::new(tool, arguments).session(session)).await;
+        match outcome.end {
+            End::Value(output) => output.value.unwrap_or_default(),
+            other => panic!("{tool} ended as {other:?}"),
+        }
+    };
+    let page = json!({ "url": format!("{}/backwards", site.origin()) });
+    assert_eq!(call("leaky/keep", page, "s").await, true);
+    assert_eq!(call("leaky/recall", json!({}), "s").await, format!("Bearer {MARKER}"));
+    assert_eq!(call("leaky/recall", json!({}), "other").await, "");
+}

@@ -382,6 +382,10 @@ pub(crate) struct TestArgs {
     /// The folder of the cases, for one plugin
     #[arg(long, value_name = "DIR", conflicts_with = "all", value_hint = ValueHint::DirPath)]
     pub(crate) cases: Option<PathBuf>,
+    /// The binding of ampoule.toml whose settings, grants and limits a file is tested with;
+    /// without it, a file is granted nothing
+    #[arg(long = "as", value_name = "BINDING", conflicts_with = "all")]
+    pub(crate) bound_as: Option<String>,
 }
 
 /// Writes the catalogue of plugins as Markdown

@@ -5,7 +5,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use ampoule::config::JournalConfig;
-use ampoule::{Config, Host, HostBuilder, HostError};
+use ampoule::{Catalogs, Config, Host, HostBuilder, HostError};
 
 use crate::args::Global;
 use crate::env_vars;
@@ -26,8 +26,8 @@ pub(crate) struct Setup {
     pub(crate) file: Option<PathBuf>,
     /// Where compiled code and its key are kept; nowhere, where that is not wanted.
     pub(crate) cache: Option<(PathBuf, PathBuf)>,
-    /// Whether plugins whose tools depend on settings are asked for them, which runs them.
-    pub(crate) catalogs: bool,
+    /// Which plugins whose tools depend on settings are asked for them, which runs them.
+    pub(crate) catalogs: Catalogs,
 }
 
 impl Setup {
@@ -54,7 +54,7 @@ impl Setup {
             let on_failure = config.journal.map(|journal| journal.on_failure).unwrap_or_default();
             config.journal = Some(JournalConfig { path: path.clone(), on_failure });
         }
-        Ok(Setup { config, file, cache: cache(global)?, catalogs: true })
+        Ok(Setup { config, file, cache: cache(global)?, catalogs: Catalogs::All })
     }
 
     /// A setup of nothing but one plugin's file, bound under `name`, which is not run.
@@ -73,7 +73,7 @@ impl Setup {
         };
         let bindings = [(name.to_owned(), binding)].into();
         let config = Config { bindings, ..Config::default() };
-        Ok(Setup { config, file: None, cache: cache(global)?, catalogs: false })
+        Ok(Setup { config, file: None, cache: cache(global)?, catalogs: Catalogs::none() })
     }
 
     /// Refuses to go on where no plugin could be found.
@@ -106,7 +106,7 @@ impl Setup {
             Ok(program) => builder.compile_in(program, ["worker"]),
             Err(_) => builder,
         };
-        let builder = if self.catalogs { builder } else { builder.without_catalogs() };
+        let builder = builder.catalogs(self.catalogs.clone());
         match &self.cache {
             Some((folder, key)) => builder.cache(folder, key),
             None => builder,

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -33,12 +33,16 @@ use crate::reflect::{Answer, Budget};
 use crate::registry::{Binding, BoundTool, EntryPoint};
 use crate::replay::Tape;
 use crate::scan::RunSecrets;
-use crate::sessions::{Kept, Lease};
+use crate::sessions::{self, Kept, Lease};
 use crate::state::{CallState, Deadline, Denials, Ending, Running, lock};
+use crate::teardown::OwnedStore;
 use crate::workspace::Overlay;
 
 /// The most blocks a tool may answer.
 const MAX_BLOCKS: usize = 10_000;
+
+/// How long a catalogue may take: a host does not begin before all have answered.
+const DISCOVERY_TIME: Duration = Duration::from_secs(10);
 
 /// What a call of a tool starts from.
 pub(crate) struct Request {
@@ -116,16 +120,9 @@ async fn perform(host: Host, id: String, tool: Arc<BoundTool>, request: Request)
         Err(end) => return before(end, receipt, &request),
     };
     let queued = Instant::now();
-    let mut lease = match lease(&host, &tool, &request).await {
-        Ok(lease) => lease,
-        Err(end) => {
-            receipt.queued = queued.elapsed();
-            return before(end, receipt, &request);
-        }
-    };
-    let admitted = host.admit(&tool.binding, request.depth, &request.context).await;
+    let admitted = admit(&host, &tool, &request).await;
     receipt.queued = queued.elapsed();
-    let (permit, code) = match admitted {
+    let (code, mut lease, permit) = match admitted {
         Ok(admitted) => admitted,
         Err(end) => return before(end, receipt, &request),
     };
@@ -189,7 +186,7 @@ async fn perform(host: Host, id: String, tool: Arc<BoundTool>, request: Request)
     clean(&live.call, &mut end);
     let blobs = live.keep_blobs(&end);
     let call = live.call.clone();
-    // The instance goes first, then its place in the queue: the next call finds a clean slot.
+    // What the instance holds goes first, then its place in the queue.
     let wall = live.started.elapsed();
     drop(live);
     drop(lease);
@@ -230,17 +227,35 @@ fn outcome(end: End, mut receipt: Receipt, call: &Running) -> Outcome {
     Outcome { end, receipt }
 }
 
+/// Waits for what a call needs to begin: the plugin's code, its session if it belongs to one, and
+/// then its turn.
+async fn admit(
+    host: &Host,
+    tool: &BoundTool,
+    request: &Request,
+) -> Result<(Arc<Code>, Option<Lease>, Permit), End> {
+    let Request { context, depth, .. } = request;
+    let code = host.prepare(&tool.binding, *depth, context).await?;
+    let lease = lease(host, tool, request, code.places).await?;
+    let permit = host.admit(&tool.binding, *depth, context, code.places).await?;
+    Ok((code, lease, permit))
+}
+
 /// The session that a call belongs to, if it belongs to one.
-async fn lease(host: &Host, tool: &BoundTool, request: &Request) -> Result<Option<Lease>, End> {
+async fn lease(
+    host: &Host,
+    tool: &BoundTool,
+    request: &Request,
+    places: u32,
+) -> Result<Option<Lease>, End> {
     let Some(session) = &request.context.session else { return Ok(None) };
     if request.tape.is_some() {
         let message =
             "a call of a session cannot be recorded: what it does depends on those before";
         return Err(End::Denied(Denial { gate: "session", message: message.into(), allow: None }));
     }
-    let code = host.code(&tool.binding).await?;
     let sessions = host.held_sessions();
-    sessions.lease(session, &tool.binding, &request.context, code.places).await.map(Some)
+    sessions.lease(session, &tool.binding, &request.context, places).await.map(Some)
 }
 
 /// Bounds, parses and validates the arguments; looks whether the plugin can be used at all.
@@ -278,7 +293,7 @@ impl Passed {
 /// not use goes back to where it came from.
 struct Live {
     // The order of the fields is the order in which they go: the instance first.
-    store: Store<CallState>,
+    store: OwnedStore,
     /// The instance that a session has kept.
     instance: Option<Instance>,
     call: Arc<Running>,
@@ -370,7 +385,10 @@ impl Live {
             children: Mutex::default(),
             denials: Mutex::new(Denials::default()),
             refund: AtomicU64::new(0),
+            over: AtomicBool::new(false),
             loans: AtomicU64::new(0),
+            begun: Arc::default(),
+            unsent: AtomicU64::new(0),
             breach: Ending::default(),
             secrets,
             tape: OnceLock::new(),
@@ -402,6 +420,7 @@ impl Live {
         let counted = store.set_fuel(fuel);
         let counted =
             counted.and_then(|()| store.fuel_async_yield_interval(Some(FUEL_YIELD_INTERVAL)));
+        let store = host.teardown().own(store);
         let live = Live { store, instance, call, fuel, started, _permit: permit, _host: host };
         match counted {
             Ok(()) => Ok(live),
@@ -453,6 +472,9 @@ impl Live {
             _ => return lease.lose(end.word()),
         };
         self.store.data().wasi.iter().for_each(|wasi| wasi.finish());
+        if let Some(open) = sessions::open(&mut self.store.data_mut().table) {
+            return lease.lose(&format!("{}, but left {open} open", end.word()));
+        }
         let idle = self.call.nothing();
         let engine = self.store.engine().clone();
         let left = self.store.get_fuel().unwrap_or(0);
@@ -464,7 +486,7 @@ impl Live {
         if empty.set_fuel(left).is_err() {
             return lease.lose("fault");
         }
-        let mut store = std::mem::replace(&mut self.store, empty);
+        let mut store = std::mem::replace(&mut *self.store, empty);
         let limiter = match store.data().limiter.pass_on(idle.account.clone()) {
             Ok(limiter) => limiter,
             Err(_) => return lease.lose("fault"),
@@ -617,6 +639,8 @@ impl Live {
 
 impl Drop for Live {
     fn drop(&mut self) {
+        // First: what comes back after the next line is not the guest's any more.
+        self.call.over.store(true, Ordering::Release);
         let returned = self.call.refund.swap(0, Ordering::AcqRel);
         let left = self.store.get_fuel().unwrap_or(0).saturating_add(returned).min(self.fuel);
         self.call.account.peak(Meter::Fuel, self.fuel - left);
@@ -837,7 +861,8 @@ async fn enter_connector(
     if depth > deepest {
         return Err(End::Limit(Breach { meter: Meter::ToolDepth, limit: deepest, above: false }));
     }
-    let (permit, code) = host.admit(&binding, depth, &context).await?;
+    let code = host.prepare(&binding, depth, &context).await?;
+    let permit = host.admit(&binding, depth, &context, code.places).await?;
     let passed = Passed(HashSet::new());
     // A model answers; it has no business with the run's files.
     let context = CallContext { workspace: None, ..context };
@@ -881,7 +906,8 @@ pub(crate) async fn discover(
     host: Host,
     binding: Arc<Binding>,
 ) -> Result<Vec<catalog::ToolDefinition>, ToolError> {
-    let context = CallContext::default();
+    let deadline = Some(Instant::now() + DISCOVERY_TIME);
+    let context = CallContext { deadline, ..CallContext::default() };
     let (mut live, code, recorded) = connect(host, binding, "catalog", context).await?;
     let call = live.call.clone();
     let discovered = live.run(async |store: &mut Store<CallState>| {

@@ -10,6 +10,7 @@ use wasmtime::{
 };
 
 use crate::error::HostError;
+use crate::teardown;
 
 /// Calls that can hold an instance at once where a pool is used.
 pub(crate) const POOL_INSTANCES: u32 = 1000;
@@ -37,11 +38,20 @@ pub(crate) fn places(component: &Component) -> u32 {
     memories.div_ceil(MEMORIES_PER_PLACE).max(tables.div_ceil(TABLES_PER_PLACE)).max(1)
 }
 
+/// How many places an instance can take at most.
+const fn most_places() -> u32 {
+    let (memories, tables) = (MAX_MEMORIES / MEMORIES_PER_PLACE, MAX_TABLES / TABLES_PER_PLACE);
+    if memories > tables { memories } else { tables }
+}
+
 /// Native stack a guest may use. Deep recursion beyond it ends the call with `limit(stack)`.
 pub(crate) const GUEST_STACK_BYTES: usize = 8 << 20;
 
 /// Stack of a call's fibre: the guest's and, above it, what host functions need.
 const FIBRE_STACK_BYTES: usize = GUEST_STACK_BYTES + (1 << 20);
+
+/// Of a stack, what is kept for the next call, zeroed.
+const STACK_KEPT_BYTES: usize = 32 << 10;
 
 /// Fuel between two points at which a running guest lets others run and its deadline act.
 /// 100,000 lets a deadline act within a millisecond or two and costs a compute loop under 3 %.
@@ -98,6 +108,9 @@ fn config() -> Config {
         .parallel_compilation(true)
         .max_wasm_stack(GUEST_STACK_BYTES)
         .async_stack_size(FIBRE_STACK_BYTES)
+        // Nothing of a call stays on its stack; and a deep recursion, which has touched megabytes of
+        // it, leaves no more than `STACK_KEPT_BYTES`.
+        .async_stack_zeroing(true)
         // The default reads an environment variable, which would change compiled code.
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         .wasm_backtrace_max_frames(None);
@@ -106,7 +119,7 @@ fn config() -> Config {
 
 fn pool() -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
-    let places = POOL_INSTANCES + SESSION_PLACES;
+    let places = POOL_INSTANCES + SESSION_PLACES + teardown::MOST * most_places();
     pool.total_component_instances(places)
         // Only counted, nothing is kept for them: never what a call waits for. A component of
         // CPython has 14 core instances, most have 1 to 4.
@@ -120,7 +133,8 @@ fn pool() -> PoolingAllocationConfig {
         .max_component_instance_size(4 << 20)
         .max_core_instance_size(4 << 20)
         .table_elements(100_000)
-        .max_memory_size(MAX_MEMORY_BYTES);
+        .max_memory_size(MAX_MEMORY_BYTES)
+        .async_stack_keep_resident(STACK_KEPT_BYTES);
     if scans_pages() {
         // With the page map, only pages a call has touched are reset; they stay resident, so the
         // next call takes no page faults. Half the cost of a fresh instance, and the calls of

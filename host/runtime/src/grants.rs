@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use ampoule_contract::{Denial, ToolPattern};
 
-use crate::config::GrantConfig;
-use crate::egress::{AudiencePattern, Inject, Policy};
-use crate::manifest::{FileAccess, Requests};
+use crate::config::{GrantConfig, SecretGrant};
+use crate::egress::{AudiencePattern, CheckedUrl, Inject, Policy};
+use crate::manifest::{FileAccess, Requests, SecretRequest};
 use crate::observe::{Observer, Use};
 use crate::principals::Principal;
 
@@ -67,6 +67,25 @@ pub(crate) struct GrantedSecret {
     pub audience: Vec<AudiencePattern>,
     /// Where it goes in a request.
     pub inject: Option<Inject>,
+    /// Where a token would be got for it that the operator's audience leaves out.
+    beyond: Option<String>,
+}
+
+impl GrantedSecret {
+    fn new(request: &SecretRequest, given: &SecretGrant) -> GrantedSecret {
+        let audience = given.audience.clone().unwrap_or_else(|| request.audience.clone());
+        // The token endpoint is sent the secret itself.
+        let beyond = match &request.inject {
+            Some(Inject::OAuth2(client)) if given.audience.is_some() => {
+                let url = CheckedUrl::parse(&client.token_url).ok();
+                let within = |url: &CheckedUrl| audience.iter().any(|one| one.matches(url));
+                (!url.is_some_and(|url| within(&url))).then(|| client.token_url.clone())
+            }
+            _ => None,
+        };
+        let (source, inject) = (given.secret.clone(), request.inject.clone());
+        GrantedSecret { source, audience, inject, beyond }
+    }
 }
 
 impl Grants {
@@ -77,14 +96,7 @@ impl Grants {
             Policy::new(binding, all.http.clone(), grant.http.clone(), grant.addresses.clone());
         let secrets = grant.secrets.iter().filter_map(|(name, given)| {
             let request = all.secrets.get(name)?;
-            Some((
-                name.clone(),
-                GrantedSecret {
-                    source: given.secret.clone(),
-                    audience: given.audience.clone().unwrap_or_else(|| request.audience.clone()),
-                    inject: request.inject.clone(),
-                },
-            ))
+            Some((name.clone(), GrantedSecret::new(request, given)))
         });
         Grants {
             binding: binding.to_owned(),
@@ -245,6 +257,13 @@ impl Grants {
             let line = format!("grant.secrets.{name} = {{ secret = \"NAME\" }}");
             self.not_granted(format!("the secret `{name}`"), line)
         })?;
+        if let Some(url) = &granted.beyond {
+            let message = format!(
+                "the secret `{name}` would be sent to {url} for a token, which is not in the \
+                 `audience` that is granted: add its origin there if that is right"
+            );
+            return Err(Denial { gate: "secret", message, allow: None });
+        }
         let left = |principal: &Arc<Principal>| principal.secret(name, &granted.source);
         self.principal.as_ref().map_or(Ok(()), left)?;
         self.used(|| Use::Secret(name.to_owned()));
@@ -338,6 +357,36 @@ mod tests {
                     &name[..name.len().min(9)]
                 );
                 assert!(denial.message.len() < 100);
+            }
+        }
+    }
+
+    #[test]
+    fn the_audience_that_is_granted_holds_for_the_token_endpoint_too() {
+        let requests: Requests = toml::from_str(
+            r#"
+            [secrets.key]
+            audience = ["https://api.example.com"]
+            inject.oauth2 = { token-url = "https://login.example.org/token", client-id = "me" }
+            "#,
+        )
+        .expect("valid");
+        for (audience, allowed) in [
+            (None, true),
+            (Some("[\"https://api.example.com\"]"), false),
+            (Some("[\"https://api.example.com\", \"https://login.example.org\"]"), true),
+            (Some("[\"https://*.example.org\"]"), true),
+        ] {
+            let audience = audience.map(|list| format!(", audience = {list}")).unwrap_or_default();
+            let grant = format!("secrets.key = {{ secret = \"mine\"{audience} }}");
+            let grant: GrantConfig = toml::from_str(&grant).expect("valid");
+            match Grants::new("x", &requests, &grant).secret("key") {
+                Ok(_) => assert!(allowed, "{audience}"),
+                Err(denial) => {
+                    assert!(!allowed, "{audience}");
+                    assert_eq!(denial.gate, "secret");
+                    assert!(denial.message.contains("https://login.example.org/token"));
+                }
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The host: what an application holds. A clone is the same host.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use ampoule_contract::{
-    Account, Audit, CallContext, End, Limits, Meter, Model, Outcome, Receipt, Redact, ToolCall,
-    ToolDefinition, Tools,
+    Account, Audit, CallContext, Denial, End, Limits, Meter, Model, Outcome, Receipt, Redact,
+    ToolCall, ToolDefinition, Tools,
 };
 
 use crate::admit::{Admission, Permit, Wish};
@@ -29,6 +29,7 @@ use crate::reach::Reach;
 use crate::registry::{Binding, BoundTool, Registry};
 use crate::secrets::{ConfiguredSecrets, Secrets};
 use crate::sessions::Sessions;
+use crate::teardown::Teardown;
 use crate::worker::{CompileLimits, Worker};
 
 /// A host of plugins. `Clone + Send + Sync`; a clone is the same host.
@@ -46,11 +47,12 @@ struct Inner {
     egress: Egress,
     admission: Arc<Admission>,
     sessions: Arc<Sessions>,
+    teardown: Teardown,
     auditor: Auditor,
     seed: String,
     calls: AtomicU64,
     pooled: bool,
-    discovers: bool,
+    catalogs: Catalogs,
 }
 
 /// What a configuration makes, replaced whole.
@@ -72,6 +74,31 @@ impl Loaded {
     }
 }
 
+/// Catalogues that are asked for their tools.
+#[derive(Clone, Debug, Default)]
+pub enum Catalogs {
+    /// Those of all bindings.
+    #[default]
+    All,
+    /// Those of some bindings, by name.
+    Of(BTreeSet<String>),
+}
+
+impl Catalogs {
+    /// None: no plugin is run before it is called.
+    pub fn none() -> Catalogs {
+        Catalogs::Of(BTreeSet::new())
+    }
+
+    /// Whether the catalogue of a binding is among them.
+    pub fn has(&self, binding: &str) -> bool {
+        match self {
+            Catalogs::All => true,
+            Catalogs::Of(names) => names.contains(binding),
+        }
+    }
+}
+
 /// Makes a [`Host`].
 #[derive(Default)]
 pub struct HostBuilder {
@@ -85,7 +112,7 @@ pub struct HostBuilder {
     cache: Option<(PathBuf, PathBuf)>,
     compile_in: Option<(PathBuf, Vec<OsString>)>,
     compile_limits: CompileLimits,
-    without_catalogs: bool,
+    catalogs: Catalogs,
 }
 
 impl fmt::Debug for HostBuilder {
@@ -192,11 +219,12 @@ impl HostBuilder {
         self
     }
 
-    /// Binds plugins whose tools depend on settings with the tools of their manifests alone, so that
-    /// no plugin is run before it is called. Default: their catalogues are asked.
+    /// Which catalogues are asked for their tools, which runs the plugin. The others are bound with
+    /// the tools of their manifests alone. Default: those of all bindings that the configuration
+    /// names.
     #[must_use]
-    pub fn without_catalogs(mut self) -> HostBuilder {
-        self.without_catalogs = true;
+    pub fn catalogs(mut self, catalogs: Catalogs) -> HostBuilder {
+        self.catalogs = catalogs;
         self
     }
 
@@ -233,11 +261,12 @@ impl HostBuilder {
             egress: self.egress.unwrap_or_default(),
             admission,
             sessions,
+            teardown: Teardown::new(),
             auditor: self.auditor,
             seed: crate::digest::secret_id()[..8].to_owned(),
             calls: AtomicU64::new(0),
             pooled,
-            discovers: !self.without_catalogs,
+            catalogs: self.catalogs,
         }));
         let discovered = host.discovered().await;
         host.install(discovered);
@@ -305,13 +334,9 @@ impl Host {
         let ToolCall { tool, arguments, context } = call;
         let found = self.find(&tool);
         if let Some(callee) = &found
-            && let Some((_, principal)) =
-                self.registry().principals.of(context.principal.as_deref())
-            && let Err(denial) = principal.calls(callee.id())
+            && let Some(denial) = self.refuses(callee.id(), &context)
         {
-            let mut receipt = Receipt::empty(self.next_id(), callee.id().to_owned(), "denied");
-            receipt.denials.push(denial.clone());
-            return Outcome { end: End::Denied(denial), receipt };
+            return self.refused_call(callee.id(), &arguments, &context, denial);
         }
         match found {
             Some(Callee::Plugin(tool)) => {
@@ -331,29 +356,46 @@ impl Host {
                 let context = CallContext { budget: Some(budget), ..context };
                 crate::audit::call_other(self, &*tools, ToolCall { tool, arguments, context }).await
             }
-            None => {
-                let (id, mut end) = (self.next_id(), End::Denied(self.unknown(&tool)));
-                let shown: String = tool.chars().take(80).collect();
-                let call = Beginning {
-                    id: &id,
-                    tool: &shown,
-                    binding: None,
-                    context: &context,
-                    account: None,
-                    arguments: Some(&arguments),
-                };
-                let recorded = Recorded::start(self, call).map_err(|fault| end = fault).ok();
-                let receipt = Receipt::empty(id, tool, end.word());
-                let mut outcome = Outcome { end, receipt };
-                if let Some(recorded) = recorded {
-                    recorded.end(&mut outcome);
-                }
-                outcome
-            }
+            None => self.refused_call(&tool, &arguments, &context, self.unknown(&tool)),
         }
     }
 
-    fn unknown(&self, tool: &str) -> ampoule_contract::Denial {
+    /// Why a principal may not call a tool at all, if it may not.
+    pub(crate) fn refuses(&self, tool: &str, context: &CallContext) -> Option<Denial> {
+        let registry = self.registry();
+        let (_, principal) = registry.principals.of(context.principal.as_deref())?;
+        principal.calls(tool).err()
+    }
+
+    /// A call that was refused before anything was made for it; the audit has it all the same.
+    fn refused_call(
+        &self,
+        tool: &str,
+        arguments: &str,
+        context: &CallContext,
+        denial: Denial,
+    ) -> Outcome {
+        let (id, mut end) = (self.next_id(), End::Denied(denial.clone()));
+        let shown: String = tool.chars().take(80).collect();
+        let call = Beginning {
+            id: &id,
+            tool: &shown,
+            binding: None,
+            context,
+            account: None,
+            arguments: Some(arguments),
+        };
+        let recorded = Recorded::start(self, call).map_err(|fault| end = fault).ok();
+        let mut receipt = Receipt::empty(id, tool.to_owned(), end.word());
+        receipt.denials.push(denial);
+        let mut outcome = Outcome { end, receipt };
+        if let Some(recorded) = recorded {
+            recorded.end(&mut outcome);
+        }
+        outcome
+    }
+
+    fn unknown(&self, tool: &str) -> Denial {
         let shown: String = tool.chars().take(80).collect();
         let names: Vec<_> = self.definitions().iter().map(|tool| tool.id.clone()).collect();
         let nearest = nearest(&shown, &names);
@@ -363,7 +405,7 @@ impl Host {
             (None, 1..=20) => format!("; there are {}", names.join(", ")),
             (None, n) => format!("; there are {n} others"),
         };
-        ampoule_contract::Denial {
+        Denial {
             gate: "registry",
             message: format!("there is no tool `{shown}`{hint}"),
             allow: None,
@@ -461,11 +503,12 @@ impl Host {
             egress: inner.egress.clone(),
             admission: inner.admission.clone(),
             sessions: inner.sessions.clone(),
+            teardown: inner.teardown.clone(),
             auditor: inner.auditor.clone(),
             seed: crate::digest::secret_id()[..8].to_owned(),
             calls: AtomicU64::new(0),
             pooled: inner.pooled,
-            discovers: inner.discovers,
+            catalogs: inner.catalogs.clone(),
         }))
     }
 
@@ -473,11 +516,12 @@ impl Host {
     /// offer.
     async fn discovered(&self) -> Arc<Loaded> {
         let loaded = self.loaded();
-        let asked = loaded
-            .registry
-            .bindings
-            .values()
-            .filter(|binding| self.0.discovers && binding.plugin.has_catalog());
+        // What a catalogue offers depends on settings: who has none is not run for it.
+        let asked = loaded.registry.bindings.values().filter(|binding| {
+            self.0.catalogs.has(&binding.name)
+                && binding.plugin.has_catalog()
+                && loaded.config.bindings.contains_key(&binding.name)
+        });
         let asked: Vec<_> = asked.cloned().collect();
         if asked.is_empty() {
             return loaded;
@@ -564,6 +608,10 @@ impl Host {
         &self.0.sessions
     }
 
+    pub(crate) fn teardown(&self) -> &Teardown {
+        &self.0.teardown
+    }
+
     pub(crate) fn compiler(&self) -> &Arc<Compiler> {
         &self.0.compiler
     }
@@ -592,49 +640,50 @@ impl Host {
         format!("{}-{}", self.0.seed, self.0.calls.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// A plugin's code.
-    ///
-    /// # Errors
-    /// `fault` where it is refused.
-    pub(crate) async fn code(&self, binding: &Binding) -> Result<Arc<Code>, End> {
-        let code = binding.plugin.code(&self.0.compiler).await;
-        code.cloned().map_err(|error| End::Fault(error.to_string()))
-    }
-
-    /// Waits for leave to run, and meanwhile for the plugin's code: see [`crate::admit`].
+    /// Counts a call against the rates, and waits for the plugin's code.
     ///
     /// # Errors
     /// `overloaded`, with what to change; `cancelled`; `fault` where the code is refused.
-    pub(crate) async fn admit(
+    pub(crate) async fn prepare(
         &self,
         binding: &Binding,
         depth: u64,
         context: &CallContext,
-    ) -> Result<(Permit, Arc<Code>), End> {
-        let admission = &self.0.admission;
-        let inner = depth > 0;
-        admission.count(context, &binding.name, binding.config.rate, inner)?;
+    ) -> Result<Arc<Code>, End> {
+        self.0.admission.count(context, &binding.name, binding.config.rate, depth > 0)?;
         let late = async {
             match context.deadline {
                 Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
                 None => std::future::pending().await,
             }
         };
-        let code = tokio::select! {
+        tokio::select! {
             biased;
             code = binding.plugin.code(&self.0.compiler) => {
-                code.map_err(|error| End::Fault(error.to_string()))?.clone()
+                code.cloned().map_err(|error| End::Fault(error.to_string()))
             }
-            () = context.cancel.cancelled() => return Err(End::Cancelled),
+            () = context.cancel.cancelled() => Err(End::Cancelled),
             () = late => {
                 let message = "the deadline passed while the plugin was compiled; try again";
-                return Err(End::Overloaded(message.into()));
+                Err(End::Overloaded(message.into()))
             }
-        };
-        let calls = binding.config.calls;
-        let wish = Wish { context, plugin: &binding.name, calls, places: code.places, inner };
-        let permit = admission.admit(&wish).await?;
-        Ok((permit, code))
+        }
+    }
+
+    /// Leave for a call to run, once it is its turn: see [`crate::admit`].
+    ///
+    /// # Errors
+    /// `overloaded`, with what to change; `cancelled`.
+    pub(crate) async fn admit(
+        &self,
+        binding: &Binding,
+        depth: u64,
+        context: &CallContext,
+        places: u32,
+    ) -> Result<Permit, End> {
+        let (calls, inner) = (binding.config.calls, depth > 0);
+        let wish = Wish { context, plugin: &binding.name, calls, places, inner };
+        self.0.admission.admit(&wish).await
     }
 }
 
@@ -678,11 +727,13 @@ pub struct BindingInfo {
     /// The lines of `ampoule.toml` that would grant all of it that is not granted.
     pub allow: Option<String>,
     /// The lines that would allow what it cannot do without and is not granted.
-    pub missing: Option<ampoule_contract::Denial>,
+    pub missing: Option<Denial>,
     /// The limits of a call.
     pub limits: Limits,
     /// The plugin as a lock would pin it.
     pub pin: Pin,
+    /// Whether a catalogue offers tools that depend on settings.
+    pub catalog: bool,
 }
 
 impl BindingInfo {
@@ -708,6 +759,7 @@ impl BindingInfo {
             missing: binding.missing.clone(),
             limits: binding.limits,
             pin: binding.pin.clone(),
+            catalog: plugin.has_catalog(),
         }
     }
 }

@@ -82,6 +82,7 @@ mod schema;
 mod secrets;
 mod sessions;
 mod state;
+mod teardown;
 mod worker;
 mod workspace;
 
@@ -96,7 +97,7 @@ pub use ask::{Answer, Ask, AskNobody, Question};
 pub use config::Config;
 pub use error::HostError;
 pub use function::FunctionTool;
-pub use host::{BindingInfo, Host, HostBuilder, user_cache};
+pub use host::{BindingInfo, Catalogs, Host, HostBuilder, user_cache};
 pub use lock::Lock;
 pub use manifest::Manifest;
 pub use observe::Use;

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use ampoule_contract::{Account, Breach, Meter};
+use ampoule_contract::{Account, Breach, Limits, Meter};
 use wasmtime::{ResourceLimiter, Trap};
 
 /// Fuel a host call costs beside the bytes it moves, in the unit of guest instructions: about
@@ -38,6 +38,13 @@ pub(crate) struct Limiter {
 impl Limiter {
     pub(crate) fn new(account: Arc<Account>) -> Limiter {
         Limiter { account, memory: 0, elements: 0 }
+    }
+
+    /// For code that is run while its plugin is made, on no account.
+    pub(crate) fn of(memory: u64) -> Limiter {
+        let elements = Meter::TableElements.default_limit();
+        let limits = Limits::UNLIMITED.with(Meter::Memory, memory);
+        Limiter::new(Account::root(limits.with(Meter::TableElements, elements)))
     }
 
     /// Bytes of all memories now.

@@ -7,13 +7,14 @@ use std::time::Duration;
 use ampoule_contract::Example;
 use serde::Deserialize;
 use serde_json::Value;
+use wasmtime::Store;
 use wasmtime::component::{Component, InstancePre, Linker, Val};
-use wasmtime::{Store, StoreLimits, StoreLimitsBuilder};
 
 use crate::binary::{self, Binary};
 use crate::bindings::exports::ampoule::plugin::describe;
 use crate::engine::FUEL_YIELD_INTERVAL;
 use crate::error::HostError;
+use crate::limits::Limiter;
 use crate::manifest::{Manifest, PluginFile, ToolManifest};
 use crate::preinit;
 
@@ -32,7 +33,7 @@ pub struct Package {
 const DESCRIBE_FUEL: u64 = 2_000_000_000;
 
 /// Memory for `describe`.
-const DESCRIBE_MEMORY: usize = 256 << 20;
+const DESCRIBE_MEMORY: u64 = 256 << 20;
 
 /// Time for `describe`: what its fuel takes on a slow and busy machine.
 const DESCRIBE_TIME: Duration = Duration::from_secs(30);
@@ -110,10 +111,9 @@ async fn describe(wasm: &[u8], time: Duration) -> Result<Description, String> {
 }
 
 /// What an instance describes itself with.
-async fn ask(pre: &InstancePre<StoreLimits>) -> wasmtime::Result<String> {
-    let limits = StoreLimitsBuilder::new().memory_size(DESCRIBE_MEMORY).build();
-    let mut store = Store::new(pre.engine(), limits);
-    store.limiter(|limits| limits);
+async fn ask(pre: &InstancePre<Limiter>) -> wasmtime::Result<String> {
+    let mut store = Store::new(pre.engine(), Limiter::of(DESCRIBE_MEMORY));
+    store.limiter(|limiter| limiter);
     store.set_fuel(DESCRIBE_FUEL)?;
     store.fuel_async_yield_interval(Some(FUEL_YIELD_INTERVAL))?;
     let instance = pre.instantiate_async(&mut store).await?;
@@ -123,7 +123,7 @@ async fn ask(pre: &InstancePre<StoreLimits>) -> wasmtime::Result<String> {
 
 /// Imports that trap, but for clocks that stand still and randomness that is zero: hash maps of
 /// some guests ask for a seed even to describe themselves.
-fn no_imports(component: &Component) -> wasmtime::Result<Linker<StoreLimits>> {
+fn no_imports(component: &Component) -> wasmtime::Result<Linker<Limiter>> {
     let mut linker = Linker::new(component.engine());
     linker.define_unknown_imports_as_traps(component)?;
     linker.allow_shadowing(true);

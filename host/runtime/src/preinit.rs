@@ -9,11 +9,12 @@
 use std::time::Duration;
 
 use wasmtime::component::{Component, Instance, Lift, Linker, WasmList};
-use wasmtime::{Engine, Store, StoreLimits, StoreLimitsBuilder};
+use wasmtime::{Engine, Store};
 use wasmtime_wizer::{ComponentInstanceState, Wizer};
 
 use crate::binary::Binary;
 use crate::engine::FUEL_YIELD_INTERVAL;
+use crate::limits::Limiter;
 
 /// The export that asks for it.
 const EXPORT: &str = "wizer-initialize";
@@ -22,7 +23,7 @@ const EXPORT: &str = "wizer-initialize";
 const FUEL: u64 = 50_000_000_000;
 
 /// Memory for the start.
-const MEMORY: usize = 512 << 20;
+const MEMORY: u64 = 512 << 20;
 
 /// Time for the start, compiling apart.
 const TIME: Duration = Duration::from_secs(120);
@@ -40,16 +41,15 @@ pub(crate) fn is_wanted(binary: &Binary) -> bool {
 pub(crate) async fn run(
     engine: &Engine,
     wasm: &[u8],
-    linker: impl FnOnce(&Component) -> wasmtime::Result<Linker<StoreLimits>>,
+    linker: impl FnOnce(&Component) -> wasmtime::Result<Linker<Limiter>>,
 ) -> wasmtime::Result<Vec<u8>> {
     let mut wizer = Wizer::new();
     // Without the core export of the function the component would not be valid any more.
     wizer.init_func(EXPORT).keep_init_func(true);
     let (context, instrumented) = wizer.instrument_component(wasm)?;
     let component = Component::from_binary(engine, &instrumented)?;
-    let limits = StoreLimitsBuilder::new().memory_size(MEMORY).build();
-    let mut store = Store::new(engine, limits);
-    store.limiter(|limits| limits);
+    let mut store = Store::new(engine, Limiter::of(MEMORY));
+    store.limiter(|limiter| limiter);
     store.set_fuel(FUEL)?;
     store.fuel_async_yield_interval(Some(FUEL_YIELD_INTERVAL))?;
     let linker = linker(&component)?;
@@ -73,7 +73,7 @@ pub(crate) async fn run(
 
 /// An instance after its start, as the snapshot reads it.
 struct State {
-    store: Store<StoreLimits>,
+    store: Store<Limiter>,
     instance: Instance,
     /// Why something could not be read. The trait has no word for it; then nothing is made.
     failed: Option<wasmtime::Error>,

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::binary::Binary;
 use crate::config::GrantConfig;
-use crate::egress::toml_key;
+use crate::egress::{Inject, toml_key};
 use crate::manifest::{Manifest, Requests};
 
 /// One thing a plugin asks to be allowed.
@@ -134,7 +134,12 @@ fn entries(requests: &Requests, grant: &GrantConfig, required: bool) -> Vec<Reac
         let given = grant.secrets.get(name);
         let audience = given.and_then(|given| given.audience.as_ref()).unwrap_or(&secret.audience);
         let note = given.map(|given| format!("the operator's {}, {}", given.secret, to(audience)));
-        let action = format!("use the secret {name}, {}, without reading it", to(&secret.audience));
+        let token = match &secret.inject {
+            Some(Inject::OAuth2(client)) => format!(", for a token from {}", client.token_url),
+            _ => String::new(),
+        };
+        let to = to(&secret.audience);
+        let action = format!("use the secret {name}, {to}{token}, without reading it");
         add("secrets", action, given.is_some(), note);
     }
     entries

@@ -12,6 +12,7 @@ use crate::config::{BindingConfig, Config};
 use crate::egress::HttpPattern;
 use crate::error::HostError;
 use crate::grants::Grants;
+use crate::imports::wasi;
 use crate::lock::Pin;
 use crate::manifest::{Manifest, Requests, ToolManifest};
 use crate::plugin::{Compiler, Plugin};
@@ -289,7 +290,11 @@ impl Registry {
             None => (crate::reach::requested_by(&config.grant), Limits::default()),
         };
         let limits = all.limits_of(&base, config).map_err(refused)?;
-        let limits = limits.with(Meter::Stack, crate::engine::GUEST_STACK_BYTES as u64);
+        let mut limits = limits.with(Meter::Stack, crate::engine::GUEST_STACK_BYTES as u64);
+        if plugin.binary.imports(wasi::HTTP) {
+            let handles = limits.get(Meter::Handles).min(wasi::MAX_HTTP_HANDLES);
+            limits = limits.with(Meter::Handles, handles);
+        }
         let settings = Value::Object(config.settings.clone());
         if let Some(schema) = plugin.manifest.as_ref().and_then(|m| m.settings_schema.clone()) {
             let checked = Schema::new(schema).validate(&settings);

@@ -182,15 +182,13 @@ impl Host {
             Some(Callee::Other(..)) => return refused(format!("`{tool}` is no plugin's tool")),
             None => return refused(format!("there is no tool `{tool}`")),
         };
+        if let Some(denial) = self.refuses(&tool.definition.id, &context) {
+            return refused(denial.to_string());
+        }
+        can_be_taped(&tool)?;
         let binding = &tool.binding;
         let grants = binding.grants_for(context.principal.as_deref());
-        let binary = &binding.plugin.binary;
-        if binary.imports("wasi:http/outgoing-handler") {
-            return refused(
-                "the component imports wasi:http, whose bodies are not recorded".into(),
-            );
-        }
-        if binary.imports("wasi:filesystem/")
+        if binding.plugin.binary.imports("wasi:filesystem/")
             && grants.file_access() >= Some(FileAccess::Read)
             && context.workspace.is_some()
         {
@@ -267,6 +265,26 @@ impl Host {
     ) -> Result<Replayed, ReplayError> {
         let header = &recording.header;
         let tool = self.recorded_tool(header, any_digest)?;
+        can_be_taped(&tool)?;
+        // A recording is a file like any other: it sets no limits, it only has to fit.
+        let allowed = tool.binding.limits_for(None);
+        // Waiting is not replayed: a replay has a deadline of its own.
+        let waits = [Meter::WallTime, Meter::IdleTime];
+        let beyond = |meter: &&Meter| {
+            !waits.contains(*meter) && recording.limits.get(**meter) > allowed.get(**meter)
+        };
+        if let Some(&meter) = Meter::ALL.iter().find(beyond) {
+            let [then, now] = [recording.limits, allowed].map(|of| meter.show(of.get(meter)));
+            return Err(ReplayError::Refused(format!(
+                "it was recorded with the limit {meter} of {then}, and `{}` may have {now} here; \
+                 raise it for that: [bindings.{}.limits] in ampoule.toml",
+                tool.binding.name, tool.binding.name
+            )));
+        }
+        if header.fuel > recording.limits.get(Meter::Fuel) {
+            let message = "it was recorded with more fuel than its own limit".to_owned();
+            return Err(ReplayError::Refused(message));
+        }
         let same = tool.binding.plugin.digest == header.digest;
         let tape = Arc::new(Tape::player(recording, same)?);
         let run = Account::root(Limits::UNLIMITED.with(Meter::Fuel, header.fuel));
@@ -319,6 +337,17 @@ impl Host {
                 header.tool, header.digest
             ))),
         }
+    }
+}
+
+/// # Errors
+/// The tool's plugin does what no recording holds.
+fn can_be_taped(tool: &BoundTool) -> Result<(), ReplayError> {
+    match tool.binding.plugin.binary.imports("wasi:http/outgoing-handler") {
+        true => Err(ReplayError::Refused(
+            "the component imports wasi:http, whose bodies are not recorded".into(),
+        )),
+        false => Ok(()),
     }
 }
 

@@ -18,9 +18,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::OwnedMutexGuard;
 use wasmtime::Store;
-use wasmtime::component::Instance;
+use wasmtime::component::{Instance, ResourceTable};
+use wasmtime_wasi::filesystem::Descriptor;
+use wasmtime_wasi_io::poll::DynPollable;
+use wasmtime_wasi_io::streams::{DynInputStream, DynOutputStream};
 
 use crate::engine::SESSION_PLACES;
+use crate::imports::{blobs, http, tools, wasi};
 use crate::manifest::LimitValue;
 use crate::registry::Binding;
 use crate::scan::RunSecrets;
@@ -28,6 +32,12 @@ use crate::state::{CallState, lock};
 
 /// The longest id.
 const MAX_ID_BYTES: usize = 128;
+
+/// The most calls of one session that run or wait.
+const MOST_WAITING: usize = 16;
+
+/// How long a call waits for those of its session before it, at most.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// `[sessions]`: how many instances are kept between calls, and for how long.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -145,6 +155,8 @@ pub(crate) struct Lease {
     workspace: Option<PathBuf>,
     calls: u64,
     lost: Option<String>,
+    /// Whether a call's answer has said so.
+    told: bool,
     /// Whether the call came to an end after which there is nothing to say about the instance.
     settled: bool,
 }
@@ -186,8 +198,7 @@ impl Sessions {
         check(&session.id).map_err(|message| {
             End::BadArguments(ampoule_contract::Problem { path: None, message })
         })?;
-        let keeps = binding.plugin.manifest.as_ref().is_some_and(|manifest| manifest.sessions);
-        if !keeps {
+        if !keeps_state(binding) {
             let message = format!(
                 "`{}` keeps no state between calls: call it without a session",
                 binding.name
@@ -199,14 +210,11 @@ impl Sessions {
             binding: binding.name.clone(),
             id: session.id.clone(),
         };
+        let longest = Instant::now() + LONGEST_WAIT;
+        let until = context.deadline.map_or(longest, |deadline| deadline.min(longest));
         loop {
             let place = self.slot(&key, places)?;
-            let deadline = async {
-                match context.deadline {
-                    Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let deadline = tokio::time::sleep_until(until.into());
             let mut place = tokio::select! {
                 biased;
                 place = place.lock_owned() => place,
@@ -243,6 +251,7 @@ impl Sessions {
                 workspace: context.workspace.clone(),
                 calls,
                 lost,
+                told: false,
                 settled: false,
             });
         }
@@ -258,6 +267,12 @@ impl Sessions {
         state.sweep();
         if let Some(slot) = state.slots.get_mut(key) {
             slot.used = Instant::now();
+            // Whoever uses it and whoever waits for it holds on to it.
+            if Arc::strong_count(&slot.kept) > MOST_WAITING {
+                return Err(End::Overloaded(format!(
+                    "{MOST_WAITING} calls of this session wait already; try again"
+                )));
+            }
             return Ok(slot.kept.clone());
         }
         let caps = state.caps;
@@ -340,6 +355,35 @@ async fn look_after(sessions: Weak<Sessions>) {
     }
 }
 
+/// Whether a plugin's instances may be kept. What a component of `wasi:http` has in the host cannot
+/// be told apart, so none of those is.
+fn keeps_state(binding: &Binding) -> bool {
+    let asks = binding.plugin.manifest.as_ref().is_some_and(|manifest| manifest.sessions);
+    asks && !binding.plugin.binary.imports(wasi::HTTP)
+}
+
+/// What a guest has open in the host that must not outlive its call: it would grow, or go on, beside
+/// every account and every search for secrets. Files and standard streams may stay.
+pub(crate) fn open(table: &mut ResourceTable) -> Option<&'static str> {
+    table.iter_mut().find_map(|entry| {
+        let entry: &dyn std::any::Any = entry;
+        if entry.is::<Descriptor>()
+            || entry.is::<DynInputStream>()
+            || entry.is::<DynOutputStream>()
+            || entry.is::<DynPollable>()
+        {
+            return None;
+        }
+        Some(match () {
+            () if entry.is::<http::Response>() => "an answer to a request",
+            () if entry.is::<http::Sending>() => "a request",
+            () if entry.is::<tools::Calling>() => "a call of a tool",
+            () if entry.is::<blobs::OpenBlob>() || entry.is::<blobs::BlobWriter>() => "a blob",
+            () => "something in the host",
+        })
+    })
+}
+
 /// # Errors
 /// It is no id.
 fn check(id: &str) -> Result<(), String> {
@@ -409,7 +453,8 @@ impl Lease {
 
     /// What a call's answer says of its session: its id, how many calls its instance has had, and
     /// why an earlier state is gone.
-    pub(crate) fn say(&self) -> Value {
+    pub(crate) fn say(&mut self) -> Value {
+        self.told = true;
         let mut said = json!({ "id": self.key.id, "calls": self.calls });
         if let Some(lost) = &self.lost {
             said["lost"] = format!("the state of this session is new: {lost}").into();
@@ -428,6 +473,9 @@ impl Drop for Lease {
             if self.place.kept.is_none() && self.calls > 0 {
                 self.place.lost = Some("the call before this one was dropped".to_owned());
             }
+        }
+        if !self.told && self.place.lost.is_none() {
+            self.place.lost = self.lost.take();
         }
         if self.close {
             self.place.closed = true;

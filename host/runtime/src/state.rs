@@ -1,7 +1,7 @@
 //! What belongs to one call and dies with it.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -62,8 +62,14 @@ pub(crate) struct Running {
     pub denials: Mutex<Denials>,
     /// Fuel that tools it called have left over; the next gate gives it back to the guest.
     pub refund: AtomicU64,
+    /// Whether the guest runs no more, nor will.
+    pub over: AtomicBool,
     /// How many tools and models are under way.
     pub loans: AtomicU64,
+    /// What is shared with each place that something begun takes: see `Place`.
+    pub begun: Arc<()>,
+    /// Bytes of the bodies of requests that wait to be sent.
+    pub unsent: AtomicU64,
     /// A limit that was met where nothing could end the call.
     pub breach: Ending,
     /// The secrets used so far, by this call and all others of its run.
@@ -72,16 +78,6 @@ pub(crate) struct Running {
     pub tape: OnceLock<Arc<Tape>>,
 }
 
-impl Drop for Running {
-    /// Gives back the fuel that comes too late for the guest: what was lent to work that was still
-    /// under way when the call was dropped. Each such loan holds on to the call until it has ended.
-    fn drop(&mut self) {
-        match *self.refund.get_mut() {
-            0 => {}
-            late => self.account.refund_above(Meter::Fuel, late),
-        }
-    }
-}
 
 /// What was refused, the first ones in full.
 #[derive(Default)]
@@ -105,6 +101,18 @@ impl CallState {
 }
 
 impl Running {
+    /// Gives back fuel that was lent and not used: to the guest, at its next host call; where the
+    /// call is over, to where the guest had it from.
+    pub(crate) fn give_back(&self, fuel: u64) {
+        self.refund.fetch_add(fuel, Ordering::AcqRel);
+        if self.over.load(Ordering::Acquire) {
+            match self.refund.swap(0, Ordering::AcqRel) {
+                0 => {}
+                late => self.account.refund_above(Meter::Fuel, late),
+            }
+        }
+    }
+
     /// The host, which lives as long as the call does.
     pub(crate) fn host(&self) -> Host {
         self.host.get()
@@ -131,7 +139,10 @@ impl Running {
             children: Mutex::default(),
             denials: Mutex::default(),
             refund: AtomicU64::new(0),
+            over: AtomicBool::new(false),
             loans: AtomicU64::new(0),
+            begun: Arc::default(),
+            unsent: AtomicU64::new(0),
             breach: Ending::default(),
             secrets: Arc::default(),
             tape: OnceLock::new(),

@@ -98,7 +98,7 @@ fn describe(name: &str, tool: &ToolDefinition, version: &ProtocolVersion) -> Too
         .idempotent(effects.idempotent)
         .open_world(effects.open_world);
     let mut input = input_schema(&tool.input_schema);
-    if tool.sessions {
+    if session::taken_by(tool) {
         session::add_to(&mut input);
     }
     let mut described =

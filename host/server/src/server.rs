@@ -106,7 +106,10 @@ impl ServerHandler for Server {
     ) -> Result<CallToolResponse, ErrorData> {
         let tool = self.catalog.find(&request.name)?;
         let mut arguments = request.arguments.unwrap_or_default();
-        let session = if tool.sessions { session::take(&mut arguments)? } else { None };
+        let session = match session::taken_by(&tool) {
+            true => session::take(&mut arguments)?,
+            false => None,
+        };
         let (sink, mut events) = Events::new(&tool.id, self.wanted(&context));
         let call = ToolCall {
             tool: tool.id.clone(),

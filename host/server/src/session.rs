@@ -1,19 +1,23 @@
 //! Sessions as arguments: what a tool that keeps its state between calls takes beside its own.
 
-use ampoule_contract::Session;
+use ampoule_contract::{Session, ToolDefinition};
 use rmcp::model::{ErrorData, JsonObject};
 use serde_json::{Value, json};
 
 const ID: &str = "session";
 const CLOSE: &str = "end_session";
 
-/// Adds the arguments to a tool's input schema, where it has none of these names.
+/// Whether a tool takes the arguments: it keeps state, and has none of its own with these names.
+pub(crate) fn taken_by(tool: &ToolDefinition) -> bool {
+    let properties = tool.input_schema.get("properties");
+    let own = |name| properties.is_some_and(|properties| properties.get(name).is_some());
+    tool.sessions && !own(ID) && !own(CLOSE)
+}
+
+/// Adds the arguments to a tool's input schema.
 pub(crate) fn add_to(schema: &mut JsonObject) {
     let properties = schema.entry("properties").or_insert_with(|| json!({}));
     let Value::Object(properties) = properties else { return };
-    if properties.contains_key(ID) || properties.contains_key(CLOSE) {
-        return;
-    }
     let id = json!({
         "type": "string",
         "pattern": "^[A-Za-z0-9_.:-]{1,128}$",

@@ -57,7 +57,10 @@ pub(crate) async fn prepare(
     let problem = |message: String| HostError::Config { path: "ampoule.toml".into(), message };
     let bound: BTreeMap<_, _> =
         host.bindings().into_iter().map(|info| (info.name.clone(), info)).collect();
+    // The lock has let the others in already, and has no line for those that are added. What is not
+    // tested is left out, so that nothing else of it is run.
     let mut config = Config { lock: None, ..host.config() };
+    config.bindings.retain(|name, _| names.contains(name));
     config.concurrency = ConcurrencyConfig::default();
     config.secrets.insert(NOBODY.into(), SecretSource::Env(NOBODY.to_uppercase()));
     let mut others = Vec::new();

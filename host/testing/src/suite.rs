@@ -1,11 +1,17 @@
 //! Cases as data: what a suite's file holds.
 
+use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 use ampoule::{Blob, Blobs, HostError};
 use bytes::Bytes;
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+
+/// The largest file of a suite.
+const MAX_FILE_BYTES: u64 = 256 << 20;
 
 /// A file of cases, `tests/<suite>.json` in a plugin's folder.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -80,9 +86,11 @@ impl Suite {
     /// # Errors
     /// It cannot be read or is no suite; with the line.
     pub fn read(path: &Path) -> Result<Suite, HostError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| HostError::Io { path: path.to_owned(), source })?;
         let malformed = |message: String| HostError::Config { path: path.to_owned(), message };
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let text = read_file(folder, &name).map_err(malformed)?;
+        let text = String::from_utf8(text).map_err(|error| malformed(error.to_string()))?;
         let suite: Suite = serde_json::from_str(&text).map_err(|e| malformed(e.to_string()))?;
         for case in &suite.cases {
             case.check().map_err(|problem| malformed(format!("{:?}: {problem}", case.title)))?;
@@ -108,17 +116,32 @@ pub(crate) fn file_of(value: &Value) -> Option<&str> {
     fields.get("$file")?.as_str()
 }
 
-/// Reads a file that a suite names.
+/// Reads a file of a suite or one that a suite names; a suite comes with a plugin, and is trusted no
+/// more than that.
 ///
 /// # Errors
-/// It leads out of the folder, or cannot be read.
+/// It leads out of the folder, also by links; it is no regular file, too large, or cannot be read.
 pub(crate) fn read_file(folder: &Path, name: &str) -> Result<Vec<u8>, String> {
     let path = Path::new(name);
     if !path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
         return Err(format!("`{name}` leads out of {}", folder.display()));
     }
-    let path = folder.join(path);
-    std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))
+    let failed = |error: std::io::Error| format!("{}: {error}", folder.join(path).display());
+    let inside = Dir::open_ambient_dir(folder, ambient_authority()).map_err(failed)?;
+    // Looked at first: opening a named pipe would wait for its other end.
+    if !inside.metadata(path).map_err(failed)?.is_file() {
+        return Err(format!("{}: it is not a regular file", folder.join(path).display()));
+    }
+    let file = inside.open(path).map_err(failed)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    match bytes.len() as u64 > MAX_FILE_BYTES {
+        true => Err(format!(
+            "{}: it is larger than {MAX_FILE_BYTES} bytes",
+            folder.join(path).display()
+        )),
+        false => Ok(bytes),
+    }
 }
 
 /// Puts the files that `arguments` name into `blobs`, and blobs in their place.
@@ -153,6 +176,27 @@ pub(crate) fn place_files(
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_suite_reads_nothing_outside_of_its_folder() {
+        let place = tempfile::tempdir().expect("a folder");
+        let folder = place.path().join("tests");
+        std::fs::create_dir(&folder).expect("made");
+        std::fs::write(place.path().join("key"), "secret").expect("written");
+        std::fs::write(folder.join("a.txt"), "fine").expect("written");
+        for (name, to) in [("link", "../key"), ("zero", "/dev/zero"), ("inside", "a.txt")] {
+            std::os::unix::fs::symlink(to, folder.join(name)).expect("linked");
+        }
+        let pipe = folder.join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("run");
+        assert!(made.success());
+        assert_eq!(read_file(&folder, "a.txt").expect("read"), b"fine");
+        assert_eq!(read_file(&folder, "inside").expect("read"), b"fine");
+        for name in ["../key", "/etc/passwd", "link", "zero", "pipe", "."] {
+            assert!(read_file(&folder, name).is_err(), "{name}");
+        }
+    }
 
     #[test]
     fn a_suite_is_strict_and_null_is_a_value() {

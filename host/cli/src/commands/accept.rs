@@ -1,9 +1,10 @@
 //! `ampoule accept`: pins plugins, and what they ask for, in `ampoule.lock`.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use ampoule::lock::{Pin, Standing};
-use ampoule::{BindingInfo, Lock};
+use ampoule::{BindingInfo, Catalogs, Config, Lock};
 use serde::Serialize;
 use serde_json::json;
 
@@ -40,8 +41,15 @@ pub(super) async fn run(
             .hint("A lock stands beside one, and pins what it binds."));
     };
     let path = Lock::path(&config);
-    // Without it everything is bound; nothing is called.
+    // Without it everything is bound. A catalogue is asked, and its plugin run for that, where it is
+    // accepted already, or is by this very command.
     let mut lock = setup.config.lock.take().unwrap_or_default();
+    setup.catalogs = match (args.check, args.names.is_empty()) {
+        (true, _) => Catalogs::Of(accepted(&setup, &lock).await?),
+        (false, true) => Catalogs::All,
+        (false, false) => Catalogs::Of(args.names.iter().cloned().collect()),
+    };
+    let asked = setup.catalogs.clone();
     let host = setup.host().await?;
     super::refused(&host, screen)?;
     let bindings = host.bindings();
@@ -59,7 +67,7 @@ pub(super) async fn run(
         .map(|binding| {
             let built = setup.config.bindings.get(&binding.name);
             let built = built.is_some_and(|binding| binding.names_a_path());
-            find(&lock, binding, built)
+            find(&lock, binding, built, asked.has(&binding.name))
         })
         .collect();
     if !args.check {
@@ -83,14 +91,32 @@ pub(super) async fn run(
     }
 }
 
-fn find<'a>(lock: &Lock, binding: &'a BindingInfo, built: bool) -> Found<'a> {
+/// The bindings whose files, what they ask for included, are within a lock. No plugin is run.
+///
+/// # Errors
+/// As [`Setup::host`].
+pub(super) async fn accepted(setup: &Setup, lock: &Lock) -> Result<BTreeSet<String>, Failure> {
+    let config = Config { journal: None, lock: Some(lock.clone()), ..setup.config.clone() };
+    let looking = Setup {
+        config,
+        file: setup.file.clone(),
+        cache: setup.cache.clone(),
+        catalogs: Catalogs::none(),
+    };
+    let bindings = looking.host().await?.bindings();
+    Ok(bindings.into_iter().map(|binding| binding.name).collect())
+}
+
+fn find<'a>(lock: &Lock, binding: &'a BindingInfo, built: bool, asked: bool) -> Found<'a> {
     let (name, pin) = (binding.name.as_str(), &binding.pin);
     let standing = lock.standing(name, pin);
+    // Of a catalogue that was not asked nothing can be missed.
+    let accepted = lock.bindings.get(name).filter(|_| asked || !binding.catalog);
     Found {
         name,
         standing,
         asks: lock.beyond(name, pin),
-        dropped: lock.bindings.get(name).map(|accepted| accepted.beyond(pin)).unwrap_or_default(),
+        dropped: accepted.map(|accepted| accepted.beyond(pin)).unwrap_or_default(),
         refused: match standing {
             Standing::Accepted => false,
             Standing::OtherFile => !built,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use ampoule::{Host, Tools};
+use ampoule::{Catalogs, Host, Tools};
 use serde_json::json;
 
 use crate::args::{DocsArgs, Global};
@@ -30,7 +30,7 @@ pub(super) async fn run(
     setup.config.bindings.clear();
     setup.config.principals.clear();
     setup.config.lock = None;
-    setup.catalogs = false;
+    setup.catalogs = Catalogs::none();
     setup.config.journal = None;
     let host = setup.host().await?;
     if let Some(reason) = host.refused().first() {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use ampoule::lock::Standing;
 use ampoule::manifest::is_plugin_name;
-use ampoule::{BindingInfo, Effects, Example, Host, Limits, Meter, ToolDefinition, Tools};
+use ampoule::{
+    BindingInfo, Catalogs, Effects, Example, Host, Limits, Meter, ToolDefinition, Tools,
+};
 use serde_json::json;
 
 use crate::args::{Global, InspectArgs};
@@ -83,8 +85,13 @@ pub(super) async fn of_file(global: &Global, file: &Path) -> Result<Inspected, F
 /// A binding, or the binding of a tool.
 async fn of_name(global: &Global, name: &str) -> Result<Inspected, Failure> {
     let mut setup = Setup::find(global)?.with_plugins()?;
-    // Looked at without the lock: what it refuses is what one wants to look at most.
+    // Looked at without the lock: what it refuses is what one wants to look at most. Nothing of it
+    // is run before that.
     let lock = setup.config.lock.take();
+    setup.catalogs = match &lock {
+        Some(lock) => Catalogs::Of(super::accept::accepted(&setup, lock).await?),
+        None => Catalogs::All,
+    };
     let host = setup.host().await?;
     let all = host.tools();
     let of_tool = all.iter().find(|tool| tool.id == name || tool.model_name() == name);

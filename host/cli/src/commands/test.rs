@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use ampoule::config::BindingConfig;
 use ampoule::manifest::{PluginFile, is_plugin_name};
 use ampoule::{BindingInfo, Host};
 use ampoule_testing::{Count, Failure as Failed, Kind, Options, Report};
@@ -71,11 +72,13 @@ async fn host(args: &TestArgs, global: &Global) -> Result<(Host, Vec<String>), F
     if files.is_empty() {
         setup = setup.with_plugins()?;
     }
-    // A plugin is tested as it is, whatever was accepted, and each call would be a line.
-    setup.config.lock = None;
+    // Each call would be a line.
     setup.config.journal = None;
+    if args.bound_as.is_some() && files.is_empty() {
+        return Err(Failure::usage("`--as` is for a plugin's file or folder"));
+    }
     for file in files {
-        names.push(bind_file(&mut setup, global, &file).await?);
+        names.push(bind_file(&mut setup, args, global, &file).await?);
     }
     let host = setup.host().await?;
     let bound: Vec<_> = host.bindings().into_iter().map(|binding| binding.name).collect();
@@ -88,13 +91,28 @@ async fn host(args: &TestArgs, global: &Global) -> Result<(Host, Vec<String>), F
     }
 }
 
-/// Binds a file under the plugin's own name. What the configuration grants that name stays.
-async fn bind_file(setup: &mut Setup, global: &Global, file: &Path) -> Result<String, Failure> {
-    let inspected = super::inspect::of_file(global, file).await?;
-    let name = inspected.binding.name;
+/// Binds a file under the plugin's own name. It has chosen that name itself, so what the
+/// configuration grants the name is not the file's: it has what `--as` says, or nothing.
+async fn bind_file(
+    setup: &mut Setup,
+    args: &TestArgs,
+    global: &Global,
+    file: &Path,
+) -> Result<String, Failure> {
+    let BindingInfo { name, pin, .. } = super::inspect::of_file(global, file).await?.binding;
     let path = std::path::absolute(file).map_err(file_error(file))?;
-    let binding = setup.config.bindings.entry(name.clone()).or_default();
+    let mut binding = match &args.bound_as {
+        Some(wanted) => setup.config.bindings.get(wanted).cloned().ok_or_else(|| {
+            let wanted = one_line(wanted, 80);
+            Failure::usage(format!("ampoule.toml has no [bindings.{wanted}] for `--as`"))
+        })?,
+        None => BindingConfig::default(),
+    };
     binding.plugin = Some(path.to_string_lossy().into_owned());
+    setup.config.bindings.insert(name.clone(), binding);
+    if let Some(lock) = &mut setup.config.lock {
+        lock.bindings.insert(name.clone(), pin);
+    }
     Ok(name)
 }
 

@@ -52,6 +52,25 @@ fn examples_cases_bad_inputs_and_limits_are_counted() {
 }
 
 #[test]
+fn a_file_has_not_the_grants_of_the_name_it_gives_itself() {
+    let folder = echo(&json!({ "cases": [] }));
+    let config = "plugins = [\"target/plugins\"]\n[bindings.probe.limits]\nfuel = 10";
+    folder.write("ampoule.toml", config);
+    let file = "target/plugins/probe.wasm";
+    for (arguments, code) in [
+        (&["test", "probe"][..], 1),
+        (&["test", file], 0),
+        (&["test", "plugins/probe"], 0),
+        (&["test", file, "--as", "probe"], 1),
+        (&["test", file, "--as", "other"], 2),
+        (&["test", "probe", "--as", "probe"], 2),
+    ] {
+        let ended = folder.run(arguments);
+        assert_eq!(ended.code, code, "{arguments:?}: {ended:?}");
+    }
+}
+
+#[test]
 fn a_failure_says_what_was_expected_and_what_was_found() {
     let suite = json!({ "cases": [
         { "title": "wrong", "arguments": { "text": "a\nb" }, "value": { "text": "a\nc" } },

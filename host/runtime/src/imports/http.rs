@@ -1,6 +1,7 @@
 //! `http`: requests to the world, through the one egress.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ampoule_contract::{Meter, ToolError};
@@ -25,6 +26,9 @@ const READ_BYTES: u64 = 1 << 20;
 
 /// The most redirects a guest may ask to be followed.
 const MAX_REDIRECTS: u32 = 20;
+
+/// The most bytes of bodies that the requests of one call under way may hold together.
+const MAX_UNSENT_BYTES: u64 = 64 << 20;
 
 /// The most secrets one request may carry.
 const MAX_CREDENTIALS: usize = 8;
@@ -91,6 +95,36 @@ impl Pollable for Response {
     }
 }
 
+/// The body of a request under way, among those of its call.
+struct Unsent {
+    call: Arc<Running>,
+    bytes: u64,
+}
+
+impl Unsent {
+    /// # Errors
+    /// There is no room for it.
+    fn hold(call: &Arc<Running>, bytes: usize) -> Result<Unsent, ToolError> {
+        let bytes = bytes as u64;
+        let before = call.unsent.fetch_add(bytes, Ordering::AcqRel);
+        // One by itself is bounded as any host call is.
+        let unsent = Unsent { call: call.clone(), bytes };
+        if before > 0 && before + bytes > MAX_UNSENT_BYTES {
+            let most = Meter::HttpBytes.show(MAX_UNSENT_BYTES);
+            let message = format!("the bodies of requests under way have {most}; wait for some");
+            let error = ToolError::new("rate-limited", message);
+            return Err(ToolError { retryable: true, ..error });
+        }
+        Ok(unsent)
+    }
+}
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        self.call.unsent.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
+}
+
 impl http::Host for CallState {}
 impl http::HostResponse for CallState {}
 impl http::HostPending for CallState {}
@@ -112,7 +146,15 @@ impl http::HostWithStore<CallState> for HasSelf<CallState> {
     ) -> wasmtime::Result<Result<Resource<Sending>, Error>> {
         granted!(host, request_price(&request), |grants| Grants::http(grants).map(drop));
         let state = host.get();
-        let sending = Sending::start(send(state.call.clone(), request));
+        let unsent = match Unsent::hold(&state.call, request.body.as_ref().map_or(0, Vec::len)) {
+            Ok(unsent) => unsent,
+            Err(error) => return answer(Err(error)),
+        };
+        let call = state.call.clone();
+        let sending = Sending::start(async move {
+            let _unsent = unsent;
+            send(call, request).await
+        });
         Ok(Ok(state.table.push(sending)?))
     }
 }

@@ -11,7 +11,7 @@ use wasmtime::component::{HasSelf, Resource};
 use wasmtime_wasi_io::poll::{DynPollable, Pollable, subscribe};
 
 use super::loan::{Loan, Share};
-use super::pending::Pending;
+use super::pending::{Pending, Place};
 use super::{Gate, Host, answer, blobs, granted};
 use crate::bindings::ampoule::llm::{llm, waiting};
 use crate::bindings::ampoule::plugin::types::Error;
@@ -192,10 +192,9 @@ impl llm::HostWithStore<CallState> for HasSelf<CallState> {
             Ok(model) => model,
             Err(error) => return answer(Err(error)),
         };
-        let models = match Loan::take(&mut host, &call, u64::MAX, Share::All)? {
-            Ok(loan) => model.models(context(&call, &loan)).await,
-            Err(error) => Err(error),
-        };
+        let loan = Loan::take(&mut host, &call, u64::MAX, Share::All)?;
+        let models = model.models(context(&call, &loan)).await;
+        drop(loan);
         host.fuel()?;
         answer(models.map(|models| models.into_iter().map(Into::into).collect()))
     }
@@ -260,8 +259,15 @@ impl waiting::HostWithStore<CallState> for HasSelf<CallState> {
         granted!(host, price::LEAVE + price::bytes(bytes), |grants| grants
             .service("llm")
             .map(drop));
+        let place = match Place::take(&host.get().call) {
+            Ok(place) => place,
+            Err(error) => return answer(Err(error)),
+        };
         match prepare(&mut host, request, Share::Part)? {
-            Ok(prepared) => Ok(Ok(host.get().table.push(Pending::start(prepared.complete()))?)),
+            Ok(prepared) => {
+                let completing = Pending::start(prepared.complete()).at(place);
+                Ok(Ok(host.get().table.push(completing)?))
+            }
             Err(error) => answer(Err(error)),
         }
     }
@@ -274,9 +280,13 @@ impl waiting::HostWithStore<CallState> for HasSelf<CallState> {
         granted!(host, price::LEAVE + price::bytes(bytes), |grants| grants
             .service("llm")
             .map(drop));
+        let place = match Place::take(&host.get().call) {
+            Ok(place) => place,
+            Err(error) => return answer(Err(error)),
+        };
         match prepare(&mut host, request, Share::Part)? {
             Ok(prepared) => {
-                let events = Events::new(Pending::start(prepared.stream()));
+                let events = Events::new(Pending::start(prepared.stream()).at(place));
                 Ok(Ok(host.get().table.push(events)?))
             }
             Err(error) => answer(Err(error)),
@@ -423,10 +433,7 @@ fn prepare(
         part.media_type.get_or_insert(blob.media_type);
         part.data = Some(blob.data.to_vec());
     }
-    let loan = match Loan::take(host, &call, u64::MAX, share)? {
-        Ok(loan) => loan,
-        Err(error) => return Ok(Err(error)),
-    };
+    let loan = Loan::take(host, &call, u64::MAX, share)?;
     let context = context(&call, &loan);
     let asked = Asked { loan, estimate: bytes / 4, settled: false };
     Ok(Ok(Prepared { model, request, context, asked }))

@@ -3,14 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use ampoule_contract::{Account, Limits, Meter, ToolError};
+use ampoule_contract::{Account, Limits, Meter};
 use tokio::sync::OwnedRwLockReadGuard;
 
 use super::{Gate, Host};
 use crate::state::Running;
-
-/// How many tools and models one call may have under way.
-const MAX_LOANS: u64 = 64;
 
 /// How much of what the guest has left it lends.
 #[derive(Clone, Copy)]
@@ -37,32 +34,27 @@ impl Loan {
     /// Lends a share of what the guest has left, at most `most`.
     ///
     /// # Errors
-    /// Inside: too much is under way already.
+    /// None while fuel is on, which it always is.
     pub(super) fn take(
         host: &mut Host<'_>,
         caller: &Arc<Running>,
         most: u64,
         share: Share,
-    ) -> wasmtime::Result<Result<Loan, ToolError>> {
-        let loans = caller.loans.fetch_add(1, Ordering::AcqRel);
-        if loans >= MAX_LOANS {
-            caller.loans.fetch_sub(1, Ordering::AcqRel);
-            let message = format!("{MAX_LOANS} tools and models are under way; wait for some");
-            return Ok(Err(ToolError {
-                retryable: true,
-                ..ToolError::new("rate-limited", message)
-            }));
-        }
+    ) -> wasmtime::Result<Loan> {
         let left = host.fuel()?;
+        let loans = caller.loans.fetch_add(1, Ordering::AcqRel);
         let fuel = most.min(match share {
             Share::All => left,
             Share::Part => left / (3 + loans),
         });
-        host.set_fuel(left - fuel)?;
+        if let Err(error) = host.set_fuel(left - fuel) {
+            caller.loans.fetch_sub(1, Ordering::AcqRel);
+            return Err(error);
+        }
         let limits = Limits::UNLIMITED.with(Meter::Fuel, fuel);
         let account = caller.account.child_apart(limits, Meter::Fuel);
         let _underway = caller.underway.clone().try_read_owned().ok();
-        Ok(Ok(Loan { account, fuel, caller: caller.clone(), _underway }))
+        Ok(Loan { account, fuel, caller: caller.clone(), _underway })
     }
 
     /// The account of the call whose guest lends.
@@ -74,7 +66,7 @@ impl Loan {
 impl Drop for Loan {
     fn drop(&mut self) {
         let unused = self.fuel.saturating_sub(self.account.used(Meter::Fuel));
-        self.caller.refund.fetch_add(unused, Ordering::AcqRel);
+        self.caller.give_back(unused);
         self.caller.loans.fetch_sub(1, Ordering::AcqRel);
     }
 }

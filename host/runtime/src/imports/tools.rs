@@ -9,7 +9,7 @@ use wasmtime::component::{HasSelf, Resource};
 use wasmtime_wasi_io::poll::{DynPollable, subscribe};
 
 use super::loan::{Loan, Share};
-use super::pending::Pending;
+use super::pending::{Pending, Place};
 use super::{Gate, Host, answer, granted};
 use crate::bindings::ampoule::plugin::tools::{self, Definition};
 use crate::bindings::ampoule::plugin::types::{Error, Output};
@@ -69,11 +69,15 @@ impl tools::HostWithStore<CallState> for HasSelf<CallState> {
     ) -> wasmtime::Result<Result<Resource<Calling>, Error>> {
         let fuel = price::LEAVE + price::bytes(name.len() + arguments.len());
         granted!(host, fuel, Grants::tools_requested);
+        let place = match Place::take(&host.get().call) {
+            Ok(place) => place,
+            Err(error) => return answer(Err(error)),
+        };
         let work = match begin(&mut host, &name, arguments, Share::Part)? {
             Ok(work) => work,
             Err(error) => return Ok(Err(error)),
         };
-        Ok(Ok(host.get().table.push(Calling::start(work))?))
+        Ok(Ok(host.get().table.push(Calling::start(work).at(place))?))
     }
 }
 
@@ -146,10 +150,7 @@ fn begin(
         Callee::Plugin(tool) => tool.binding.limits_for(call.context.principal.as_deref()),
         Callee::Other(..) => Limits::UNLIMITED,
     };
-    let loan = match Loan::take(host, &call, limits.get(Meter::Fuel), share)? {
-        Ok(loan) => loan,
-        Err(error) => return answer(Err(error)),
-    };
+    let loan = Loan::take(host, &call, limits.get(Meter::Fuel), share)?;
     let slot = {
         let mut children = lock(&call.children);
         children.push(Receipt::empty(String::new(), id.clone(), End::Cancelled.word()));

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ampoule_contract::Meter;
+use ampoule_contract::{Denial, Meter};
 use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
@@ -43,6 +43,20 @@ const MAX_RANDOM_BYTES: u64 = 4096;
 /// The most bytes of header fields a guest may build.
 const MAX_FIELD_BYTES: usize = 64 << 10;
 
+/// The most bytes of a request's body that wait to be sent, a piece; there are two, and one more
+/// that the guest is writing.
+const BODY_PIECE_BYTES: usize = 16 << 10;
+
+/// The longest method and authority that a request of `wasi:http` may have.
+const MAX_AUTHORITY_BYTES: usize = 4 << 10;
+
+/// The most handles of a component that imports `wasi:http`: behind each may be as much as
+/// [`MAX_FIELD_BYTES`] that is the host's and no meter counts.
+pub(crate) const MAX_HTTP_HANDLES: u64 = 512;
+
+/// What it imports.
+pub(crate) const HTTP: &str = "wasi:http/types";
+
 /// The most bytes written to standard output at once.
 const WRITE_BYTES: usize = 64 << 10;
 
@@ -61,14 +75,44 @@ pub(crate) struct Wasi {
 pub(crate) fn add_to_linker(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
-    add_open(linker)
+    linker.allow_shadowing(true);
+    add_open(linker)?;
+    add_bounds(linker)?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// Defines anew what takes texts of any length.
+fn add_bounds(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
+    use wasmtime_wasi_http::p2::bindings::http::types::{HostOutgoingRequest as _, Method};
+    use wasmtime_wasi_http::p2::types::HostOutgoingRequest;
+    let mut types = linker.instance("wasi:http/types@0.2.12")?;
+    types.func_wrap(
+        "[method]outgoing-request.set-method",
+        |mut caller: StoreContextMut<'_, CallState>,
+         (request, method): (Resource<HostOutgoingRequest>, Method)| {
+            if matches!(&method, Method::Other(name) if name.len() > MAX_AUTHORITY_BYTES) {
+                return Ok((Err(()),));
+            }
+            Ok((caller.data_mut().http().set_method(request, method)?,))
+        },
+    )?;
+    types.func_wrap(
+        "[method]outgoing-request.set-authority",
+        |mut caller: StoreContextMut<'_, CallState>,
+         (request, authority): (Resource<HostOutgoingRequest>, Option<String>)| {
+            if authority.as_ref().is_some_and(|authority| authority.len() > MAX_AUTHORITY_BYTES) {
+                return Ok((Err(()),));
+            }
+            Ok((caller.data_mut().http().set_authority(request, authority)?,))
+        },
+    )
 }
 
 /// Defines anew how a path is opened: what is neither a file nor a directory is not, because the
 /// thread that opens a named pipe waits for its other end, however long the call lives.
 fn add_open(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
     type Arguments = (Resource<Descriptor>, PathFlags, String, OpenFlags, DescriptorFlags);
-    linker.allow_shadowing(true);
     linker.instance(FILESYSTEM)?.func_wrap_async(
         "[method]descriptor.open-at",
         |mut caller: StoreContextMut<'_, CallState>, arguments: Arguments| {
@@ -90,9 +134,7 @@ fn add_open(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
                 }
             })
         },
-    )?;
-    linker.allow_shadowing(false);
-    Ok(())
+    )
 }
 
 /// The interface under the version that `wasmtime-wasi` defines, which is the one that guests of
@@ -248,6 +290,10 @@ impl WasiHttpHooks for Outgoing {
     ) -> Box<dyn Future<Output = Answer> + Send> {
         Box::new(send(self.0.clone(), request, options))
     }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_PIECE_BYTES
+    }
 }
 
 async fn send(
@@ -272,6 +318,10 @@ async fn send(
             _ => HttpError::DestinationUnavailable,
         },
     };
+    if call.tape.get().is_some() {
+        let message = "wasi:http is neither recorded nor replayed".to_owned();
+        return Err(refused(Denial { gate: "replay", message, allow: None }.into()));
+    }
     let policy = call.grants.http().map_err(|denial| refused(denial.into()))?;
     let body = |body: WasiBody| RequestBody::Stream {
         body: body.map_err(|error| error.to_string().into()).boxed_unsync(),

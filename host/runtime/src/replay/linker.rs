@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use ampoule_contract::Meter;
 use wasmtime::component::Resource;
 use wasmtime::{AsContextMut, StoreContextMut};
 use wasmtime_wasi::WasiView;
@@ -113,7 +114,10 @@ fn play<T, R: Wire>(
         Turn::Answer { cost, result } => {
             let left = match cost {
                 0.. => fuel.saturating_sub(cost.unsigned_abs()),
-                _ => fuel.saturating_add(cost.unsigned_abs()),
+                // What called tools left over comes back, so there is never more than at first.
+                _ => fuel
+                    .saturating_add(cost.unsigned_abs())
+                    .min(call.account.limits().get(Meter::Fuel)),
             };
             caller.set_fuel(left)?;
             let table = &mut state(caller.data_mut()).table;

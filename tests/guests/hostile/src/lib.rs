@@ -95,6 +95,7 @@ impl bindings::exports::ampoule::plugin::tool::Guest for Hostile {
                     kept.push(tools::start("hostile/long-sleep", "{}")?);
                 }
             }
+            "take-nothing" => take_nothing(),
             "long-names" => {
                 let name = "n".repeat(1 << 20);
                 for _ in 0..40 {
@@ -129,6 +130,23 @@ impl bindings::exports::ampoule::plugin::tool::Guest for Hostile {
             other => Err(error("not-found", &format!("there is no tool `{other}`"))),
         }
     }
+}
+
+/// Starts tools and waits for each, but takes no result before it is refused another.
+fn take_nothing() -> Result<Output, Error> {
+    let mut kept = Vec::new();
+    let refused = loop {
+        match tools::start("hostile/remember", "{}") {
+            Ok(pending) => {
+                pending.subscribe().block();
+                kept.push(pending);
+            }
+            Err(error) => break error,
+        }
+    };
+    kept[0].take()?;
+    let again = tools::start("hostile/remember", "{}").is_ok();
+    value(&format!("{{\"kept\":{},\"code\":\"{}\",\"again\":{again}}}", kept.len(), refused.code))
 }
 
 fn value(json: &str) -> Result<Output, Error> {

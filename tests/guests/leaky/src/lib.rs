@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "channels like any other")]
 
 use std::io::Write as _;
+use std::sync::{Mutex, PoisonError};
 
 use ampoule_sdk::prelude::*;
 use ampoule_sdk::{ask, blobs, files, http, llm, log, progress, tools};
@@ -38,6 +39,25 @@ async fn fetch(page: Page) -> Result<String> {
         response.headers().iter().map(|(_, v)| String::from_utf8_lossy(v).into_owned()).collect();
     let text = headers + &response.url() + &response.text().await?;
     Ok(text.chars().rev().collect())
+}
+
+/// What a session keeps of the secret.
+static KEPT: Mutex<String> = Mutex::new(String::new());
+
+/// Get the secret and keep it for later calls of the session.
+#[tool]
+async fn keep(page: Page) -> Result<bool> {
+    let mut response = http::get(page.url).credential("api-key").send().await?;
+    let secret = response.text().await?.chars().rev().collect();
+    drop(response);
+    *KEPT.lock().unwrap_or_else(PoisonError::into_inner) = secret;
+    Ok(true)
+}
+
+/// Tell what was kept.
+#[tool]
+fn recall() -> Result<String> {
+    Ok(KEPT.lock().unwrap_or_else(PoisonError::into_inner).clone())
 }
 
 /// Write the secret somewhere.
@@ -133,4 +153,4 @@ fn write(secret: &str, writing: &str) -> Result<String> {
     })
 }
 
-export!(fetch, leak);
+export!(fetch, keep, leak, recall);

@@ -36,6 +36,28 @@ impl Guest for Plain {
         }
     }
 
+    fn hoard(requests: u32) -> u32 {
+        let mut held = Vec::new();
+        let mut pieces = 0;
+        for _ in 0..requests {
+            let request = OutgoingRequest::new(Fields::new());
+            if let Ok(body) = request.body() {
+                if let Ok(stream) = body.write() {
+                    while let Ok(most @ 1..) = stream.check_write() {
+                        pieces += u32::from(stream.write(&vec![b'x'; most as usize]).is_ok());
+                    }
+                }
+                held.push((request, body));
+            }
+        }
+        pieces
+    }
+
+    fn name(bytes: u32) -> bool {
+        let request = OutgoingRequest::new(Fields::new());
+        request.set_authority(Some(&"x".repeat(bytes as usize))).is_ok()
+    }
+
     fn read_file(path: String) -> Result<String, String> {
         std::fs::read_to_string(path).map_err(|e| e.to_string())
     }

@@ -202,20 +202,45 @@ fn prose(text: &str) -> String {
     without_html(&safe(text.trim()))
 }
 
-/// `<` and `&` outside of code are written as entities.
+/// `<`, `&` and the beginnings of images outside of code are written so that they are none. A span
+/// of code ends, as in CommonMark, at a run of as many backticks as began it; where none follows, the
+/// run is text.
 fn without_html(text: &str) -> String {
-    let mut in_code = false;
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        in_code ^= c == '`';
-        match c {
-            '<' if !in_code => out.push_str("&lt;"),
-            '&' if !in_code => out.push_str("&amp;"),
-            c => out.push(c),
+    let mut rest = text;
+    while let Some(start) = rest.find('`') {
+        let (before, ticks) = rest.split_at(start);
+        let run = ticks.len() - ticks.trim_start_matches('`').len();
+        out.push_str(&without_markup(before));
+        out.push_str(&ticks[..run]);
+        rest = &ticks[run..];
+        if let Some(end) = end_of_span(rest, run) {
+            out.push_str(&rest[..end]);
+            rest = &rest[end..];
         }
     }
-    // An open span would hide what follows from this.
-    if in_code { out.replace('<', "&lt;") } else { out }
+    out.push_str(&without_markup(rest));
+    out
+}
+
+/// Where a span of code ends, its closing run included.
+fn end_of_span(text: &str, run: usize) -> Option<usize> {
+    let mut at = 0;
+    // A span ends with its paragraph at the latest.
+    let text = text.split("\n\n").next().unwrap_or_default();
+    while let Some(start) = text[at..].find('`') {
+        let ticks = &text[at + start..];
+        let found = ticks.len() - ticks.trim_start_matches('`').len();
+        at += start + found;
+        if found == run {
+            return Some(at);
+        }
+    }
+    None
+}
+
+fn without_markup(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace("![", "!&#91;")
 }
 
 /// A cell of a table: a bar would end it.
@@ -236,6 +261,10 @@ mod tests {
     fn what_a_plugin_says_is_no_markup() {
         assert_eq!(inline("a <b> & `Vec<u8>`\nx", 99), "a &lt;b> &amp; `Vec<u8>` x");
         assert_eq!(inline("` <script>", 99), "` &lt;script>");
+        assert_eq!(inline("x ``` <img src=x> ` y", 99), "x ``` &lt;img src=x> ` y");
+        assert_eq!(inline("`a<b` ``c`<d`` <e>", 99), "`a<b` ``c`<d`` &lt;e>");
+        assert_eq!(prose("`a\n\n<b> `"), "`a\n\n&lt;b> `");
+        assert_eq!(inline("![x](http://a.test/)", 99), "!&#91;x](http://a.test/)");
         assert_eq!(fence("a\n```\nb", "json"), "````json\na\n```\nb\n````\n");
         assert_eq!(cell(&code("a|b")), "`a\\|b`");
         assert_eq!(code("`"), "`` ` ``");
