@@ -5,11 +5,15 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use wasmtime::component::{Component, HasSelf, InstancePre, Linker, ResourceTable};
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{
+    Component, HasSelf, InstancePre, Linker, ResourceTable, ResourceType,
+};
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store,
     StoreLimits, StoreLimitsBuilder, WasmBacktraceDetails, WasmFeatures,
 };
+use wasmtime_wasi::p2::DynPollable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 #[allow(missing_docs, unused_variables, unused_mut)]
@@ -74,6 +78,36 @@ impl context::Host for State {
     }
 }
 
+/// Defines what of our contract the guest imports and does not call.
+fn trap_ours(linker: &mut Linker<State>, component: &Component) -> wasmtime::Result<()> {
+    let engine = component.engine();
+    for (name, import) in component.component_type().imports(engine) {
+        let ours = name.starts_with("ampoule:") && !name.contains("/types@");
+        let ComponentItem::ComponentInstance(interface) = import.ty else { continue };
+        if !ours || name.contains("/context@") {
+            continue;
+        }
+        let mut instance = linker.instance(name)?;
+        for (item, export) in interface.exports(engine) {
+            match export.ty {
+                ComponentItem::ComponentFunc(_) => instance.func_new(item, |_, _, _, _| {
+                    wasmtime::bail!("this is not there on the bare engine")
+                })?,
+                // Those of other interfaces are here by another name only.
+                ComponentItem::Resource(_) if !item.starts_with("pollable") => {
+                    instance.resource(item, ResourceType::host::<()>(), |_, _| Ok(()))?;
+                }
+                ComponentItem::Resource(_) => {
+                    let pollable = ResourceType::host::<DynPollable>();
+                    instance.resource(item, pollable, |_, _| Ok(()))?;
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
 /// An error of the engine, whose own type anyhow does not know.
 fn failed(error: wasmtime::Error) -> anyhow::Error {
     anyhow::anyhow!("{error:?}")
@@ -100,7 +134,7 @@ impl Bare {
             .async_stack_keep_resident(32 << 10);
         if PoolingAllocationConfig::is_pagemap_scan_available() {
             pool.pagemap_scan(Enabled::Yes)
-                .linear_memory_keep_resident(8 << 20)
+                .linear_memory_keep_resident(4 << 20)
                 .table_keep_resident(64 << 10);
         }
         let mut config = Config::new();
@@ -130,10 +164,7 @@ impl Bare {
         context::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)
             .map_err(failed)?;
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(failed)?;
-        if linker.instantiate_pre(&component).is_err() {
-            // What of ours the guest imports and does not call.
-            linker.define_unknown_imports_as_traps(&component).map_err(failed)?;
-        }
+        trap_ours(&mut linker, &component).map_err(failed)?;
         let pre = linker.instantiate_pre(&component).map_err(failed)?;
         let indices = GuestIndices::new(&pre).map_err(failed)?;
         Ok(Bare { metering, engine, pre, indices })

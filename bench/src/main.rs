@@ -10,6 +10,10 @@ mod safety;
 
 use clap::Parser;
 
+/// As the command has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(name = "ampoule-bench", about)]
 enum Command {

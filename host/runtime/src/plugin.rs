@@ -18,6 +18,7 @@ use crate::files;
 use crate::manifest::Manifest;
 use crate::reflect::{self, ReflectedTool};
 use crate::state::{CallState, lock};
+use crate::teardown::Took;
 use crate::worker::Worker;
 
 /// What a plugin exports whose tools depend on the settings of its binding.
@@ -36,6 +37,8 @@ pub(crate) struct Plugin {
     code: OnceLock<Arc<Code>>,
     /// The last compilation that was begun.
     compilation: Mutex<Option<Compilation>>,
+    /// How long cleaning up after its instances takes.
+    pub teardown: Took,
 }
 
 /// A compilation, under way or over. All who wait for it share it.
@@ -105,6 +108,7 @@ impl Plugin {
             binary,
             code: OnceLock::new(),
             compilation: Mutex::default(),
+            teardown: Took::default(),
         })
     }
 

@@ -78,7 +78,6 @@ pub(crate) struct Running {
     pub tape: OnceLock<Arc<Tape>>,
 }
 
-
 /// What was refused, the first ones in full.
 #[derive(Default)]
 pub(crate) struct Denials {
