@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{
-    Component, HasSelf, InstancePre, Linker, ResourceTable, ResourceType,
-};
+use wasmtime::component::{Component, HasSelf, InstancePre, Linker, ResourceTable, ResourceType};
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store,
     StoreLimits, StoreLimitsBuilder, WasmBacktraceDetails, WasmFeatures,

@@ -1,10 +1,11 @@
 //! Code that a model wrote: what it may say, how it ends, the tools inside it, and sessions.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ampoule::{Call, End, Host, Meter, Outcome};
 use ampoule_tests::site::Site;
-use ampoule_tests::{host, value};
+use ampoule_tests::{Table, host, value};
 use serde_json::{Value, json};
 
 const CONFIG: &str = r#"
@@ -46,13 +47,32 @@ async fn result(host: &Host, code: &str) -> Value {
 
 /// How a program must end.
 enum Expected {
-    /// With a result.
+    /// With this result.
     Result(&'static str),
+    /// With a result within bounds.
+    Value,
     /// With an exception that says this.
     Exception(&'static str),
     Limit(Meter),
 }
 use Expected::{Exception, Limit, Result};
+
+impl Expected {
+    fn is(&self, end: &End) -> bool {
+        match (end, self) {
+            (End::Value(output), Result(json)) => {
+                let value = output.value.as_ref().and_then(|value| value.get("result"));
+                value == serde_json::from_str::<Value>(json).ok().as_ref()
+            }
+            (End::Value(_), Expected::Value) => true,
+            (End::Failed(error), Exception(words)) => {
+                error.code == "exception" && error.message.contains(words)
+            }
+            (End::Limit(breach), Limit(meter)) => breach.meter == *meter,
+            _ => false,
+        }
+    }
+}
 
 const TOO_DEEP: &str = "RangeError: Maximum call stack size exceeded";
 
@@ -148,30 +168,189 @@ const HOSTILE_PYTHON: &[(&str, Expected)] = &[
     ("def", Exception("SyntaxError")),
 ];
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_program_has_its_end() {
-    // As much fuel as the endless ones need to be seen as such.
+/// What the hostile guests do, tried by programs: the guest, the program in JavaScript and its end, the
+/// same in Python.
+const TWINS: &[(&str, &str, Expected, &str, Expected)] = &[
+    ("endless-loop", "for (;;);", Limit(Meter::Fuel), "while True: pass", Limit(Meter::Fuel)),
+    (
+        "memory-hoard",
+        "const all = []; while (true) all.push(new Uint8Array(1e6));",
+        Limit(Meter::Memory),
+        "kept = []\nwhile True: kept.append(bytearray(10**7))",
+        Limit(Meter::Memory),
+    ),
+    (
+        "deep-recursion",
+        "function down() { return down() + 1 } down()",
+        Exception(TOO_DEEP),
+        "def down(): return down()\ndown()",
+        Exception("RecursionError"),
+    ),
+    ("output-flood", "'x'.repeat(5e6)", Expected::Value, "'x' * 40_000_000", Expected::Value),
+    (
+        "error-flood",
+        "throw new Error('y'.repeat(17 << 20))",
+        Exception("Error: yyyy"),
+        "raise ValueError('y' * (17 << 20))",
+        Exception("ValueError: yyyy"),
+    ),
+    (
+        "block-flood",
+        "while (true) display(1)",
+        Limit(Meter::Fuel),
+        "while True: display(1)",
+        Limit(Meter::Fuel),
+    ),
+    (
+        "log-flood",
+        "while (true) console.log('z')",
+        Limit(Meter::Fuel),
+        "while True: print('z')",
+        Limit(Meter::Fuel),
+    ),
+    (
+        "host-call-loop",
+        "while (true) Date.now()",
+        Limit(Meter::HostCalls),
+        "import time\nwhile True: time.time()",
+        Limit(Meter::Fuel),
+    ),
+    (
+        "denied-loop",
+        "while (true) { try { await fetch('http://example.com/') } catch {} }",
+        Limit(Meter::Fuel),
+        "while True:\n  try: open('/etc/passwd')\n  except OSError: pass",
+        Limit(Meter::Fuel),
+    ),
+    (
+        "big-host-call",
+        "files.write('a', new Uint8Array(60 << 20))",
+        Limit(Meter::HostCallBytes),
+        "open('a', 'wb').write(bytes(100 << 20))",
+        Limit(Meter::HostCallBytes),
+    ),
+    // Time is the program's own: it passes at once where nothing else is waited for.
+    (
+        "long-sleep",
+        "await new Promise((wake) => setTimeout(wake, 3_600_000)); 1",
+        Result("1"),
+        "import time\ntime.sleep(3600)\n1",
+        Result("1"),
+    ),
+    (
+        "handle-hoard",
+        "const all = []; while (true) all.push(fetch('http://example.com/').catch(() => 0))",
+        Limit(Meter::Fuel),
+        "kept = []\nwhile True: kept.append(open(f'f{len(kept)}', 'w'))",
+        Exception("No file descriptors available"),
+    ),
+    (
+        "blob-flood",
+        "while (true) display(new Uint8Array(1e6))",
+        Limit(Meter::BlobBytes),
+        "while True: display(bytes(10**6))",
+        Limit(Meter::Fuel),
+    ),
+    (
+        "file-flood",
+        "for (let i = 0; ; i++) files.write(`f${i}`, new Uint8Array(1e6))",
+        Limit(Meter::FileBytes),
+        "i = 0\nwhile True:\n  i += 1\n  open(f'f{i}', 'wb').write(bytes(10**6))",
+        Limit(Meter::FileBytes),
+    ),
+    (
+        "tool-loop",
+        "tools.ecmascript({ code: 'tools.ecmascript' })",
+        Exception("there is no tool ecmascript"),
+        "tools.python(code='tools.python')",
+        Exception("there is no tool `python`"),
+    ),
+    (
+        "tool-flood",
+        "while (true) { try { await tools.hash({ data: 'x', algorithm: 'md5' }) } catch {} }",
+        Limit(Meter::ToolCalls),
+        "while True:\n  try: tools.hash(data='x', algorithm='md5')\n  except ToolError: pass",
+        Limit(Meter::ToolCalls),
+    ),
+    (
+        "start-flood",
+        "while (true) tools.hash({ data: 'x', algorithm: 'md5' }).catch(() => 0)",
+        Limit(Meter::Fuel),
+        "kept = []\nwhile True: kept.append(tools.hash.start(data='x', algorithm='md5'))",
+        Limit(Meter::Fuel),
+    ),
+    (
+        "not-json",
+        "const o = {}; o.o = o; o",
+        Result(r#"{"o": "[Circular]"}"#),
+        "o = {}\no['o'] = o\no",
+        Result(r#"{"o": "[Circular]"}"#),
+    ),
+    (
+        "deep-json",
+        "let a = []; for (let i = 0; i < 1e5; i++) a = [a]; a",
+        Expected::Value,
+        "a = []\nfor i in range(100_000): a = [a]\na",
+        Expected::Value,
+    ),
+    ("wrong-shape", "Symbol('x')", Result("\"Symbol(x)\""), "{1: {2}}", Expected::Value),
+    (
+        "panic",
+        "null.x",
+        Exception("TypeError"),
+        "import os\nos.abort()",
+        Exception("SystemExit: aborted"),
+    ),
+];
+
+/// Guests that no program can imitate, and why.
+const ALONE: &[(&str, &str)] = &[
+    ("event-flood", "programs report no progress"),
+    ("blob-blocks", "a program shows blobs and does not name them"),
+    ("trap", "an interpreter has no instruction that traps; what breaks it down is not known"),
+];
+
+/// A host in which programs have as much fuel as the endless ones need to be seen as such.
+async fn with_little_fuel() -> Host {
     let limits = "limits = { fuel = \"2G\" }";
     let config = CONFIG.replace("[bindings.python]", &format!("[bindings.python]\n{limits}"));
-    let config = format!("{config}\n    {limits}");
-    let host = host(&config).await;
+    host(&format!("{config}\n    {limits}")).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_hostile_guests_do_programs_do_not_either() {
+    let host = with_little_fuel().await;
+    let twins = TWINS.iter().map(|(guest, ..)| *guest);
+    let names: BTreeSet<_> = twins.chain(ALONE.iter().map(|(guest, _)| *guest)).collect();
+    assert_eq!(names, crate::hostile::TABLE.iter().map(|(guest, ..)| *guest).collect());
+    let mut table = Table::new("Hostile programs");
+    let mut wrong = Vec::new();
+    for (guest, javascript, end, python, other) in TWINS {
+        for (language, code, end) in [("ecmascript", javascript, end), ("python", python, other)] {
+            let folder = tempfile::tempdir().unwrap();
+            let call = Call::new(language, json!({ "code": code })).workspace(folder.path());
+            let outcome = host.call(call).await;
+            table.call(guest, &format!("{language}: {code}"), &outcome);
+            let left = std::fs::read_dir(folder.path()).unwrap().count();
+            if !end.is(&outcome.end) || left > 0 {
+                let shown = format!("{:?}", outcome.end);
+                let shown = &shown[..shown.floor_char_boundary(300)];
+                wrong.push(format!("{guest} {language}, {left} files: {shown}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} of them:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_program_has_its_end() {
+    let host = with_little_fuel().await;
     let mut wrong = Vec::new();
     let javascript = HOSTILE.iter().map(|row| ("ecmascript", row));
     let python = HOSTILE_PYTHON.iter().map(|row| ("python", row));
     for (language, (code, expected)) in javascript.chain(python) {
         let outcome = run_in(&host, language, code).await;
-        let right = match (&outcome.end, expected) {
-            (End::Value(output), Result(json)) => {
-                let value = output.value.as_ref().and_then(|value| value.get("result"));
-                value == serde_json::from_str::<Value>(json).ok().as_ref()
-            }
-            (End::Failed(error), Exception(words)) => {
-                error.code == "exception" && error.message.contains(words)
-            }
-            (End::Limit(breach), Limit(meter)) => breach.meter == *meter,
-            _ => false,
-        };
-        if !right {
+        if !expected.is(&outcome.end) {
             let shown = format!("{:?}", outcome.end);
             wrong.push(format!("{code}\n    {}", &shown[..shown.floor_char_boundary(400)]));
         }

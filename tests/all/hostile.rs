@@ -13,7 +13,7 @@ const CONFIG: &str = r#"
 "#;
 
 /// How a call must end.
-enum Expected {
+pub(crate) enum Expected {
     Limit(Meter),
     Trap(&'static str),
     BadOutput,
@@ -22,7 +22,7 @@ enum Expected {
 use Expected::{BadOutput, Failed, Limit, Trap};
 
 /// Every way to misbehave, and its end.
-const TABLE: &[(&str, &str, Expected)] = &[
+pub(crate) const TABLE: &[(&str, &str, Expected)] = &[
     ("endless-loop", "{}", Limit(Meter::Fuel)),
     ("memory-hoard", "{}", Limit(Meter::Memory)),
     ("deep-recursion", "{}", Limit(Meter::Stack)),
