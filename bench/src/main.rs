@@ -6,6 +6,7 @@ mod bare;
 mod call;
 mod code;
 mod figures;
+mod plugins;
 mod safety;
 
 use clap::Parser;
@@ -31,6 +32,9 @@ enum Command {
         #[arg(long, default_value_t = 3000)]
         calls: usize,
     },
+    /// Each plugin on 10 MB of data of its kind: time, fuel and memory for a megabyte, or the limit
+    /// that it meets
+    Plugins,
     /// What each layer of safety costs by itself, from the bare engine to the whole path
     Safety {
         /// Calls of each kind through each layer
@@ -43,6 +47,7 @@ fn main() -> anyhow::Result<()> {
     match Command::parse() {
         Command::Call { calls } => call::run(calls),
         Command::Code { calls } => code::run(calls),
+        Command::Plugins => plugins::run(),
         Command::Safety { calls } => safety::run(calls),
     }
 }
