@@ -86,6 +86,29 @@ impl Content {
         })
     }
 
+    /// The same content, where it is not too large: it is judged before it is read.
+    ///
+    /// ```
+    /// use ampoule_sdk::Content;
+    ///
+    /// let content = Content::Text("hello".into());
+    /// assert_eq!(content.clone().at_most(5)?.text()?, "hello");
+    /// assert_eq!(content.at_most(4).unwrap_err().code, "too-large");
+    /// # Ok::<(), ampoule_sdk::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `too-large`; `not-found` where the blob was not passed to this call.
+    pub fn at_most(self, max_bytes: u64) -> Result<Content> {
+        let size = self.size()?;
+        match size > max_bytes {
+            true => Err(Error::too_large(format!(
+                "the content has {size} bytes and may have {max_bytes}: pass a part of it"
+            ))),
+            false => Ok(self),
+        }
+    }
+
     /// Length of the text or blob in bytes, near enough to bound it before it is read.
     ///
     /// # Errors

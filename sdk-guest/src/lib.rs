@@ -152,8 +152,12 @@
 //! [`stream`] wait for several things at once (`stream::iter(…).buffer_unordered(8)` for many with
 //! a cap); dropping a future gives up what it began. [`block_on`] runs a future anywhere.
 //!
-//! **What many tools take.** [`Content`] is a text, bytes as base64 or a blob. A tool that
-//! answers a list has the fields `limit` and `cursor` and answers with [`Output::page`].
+//! **What many tools take.** [`Content`] is a text, bytes as base64 or a blob;
+//! [`Content::at_most`] bounds it before it is read. A tool that answers a list has the fields
+//! `limit` and `cursor` and answers with [`Output::page`]; one that answers a long text has
+//! `max_chars` and `cursor` and answers with [`Output::part`]; [`from_cursor`] is for what pages
+//! otherwise. [`Weight`] bounds a value, [`shortened`] shows the start of a text in a message, and [`number`] writes integers
+//! that JSON's readers would round as text.
 //!
 //! **Errors.** [`Error`] has a `code` from [an open list](Error), a message for the caller, who
 //! may be a model, and a `log` for the operator. `?` takes the errors of this crate as they are and
@@ -183,6 +187,7 @@ mod host;
 pub mod http;
 pub mod llm;
 pub mod log;
+pub mod number;
 mod output;
 pub mod plugin;
 pub mod progress;
@@ -192,7 +197,9 @@ pub mod secrets;
 #[cfg(target_os = "wasi")]
 mod stdio;
 mod task;
+mod text;
 pub mod tools;
+mod weight;
 
 /// Makes a function a component: a node of a flow with settings, inputs and ports.
 ///
@@ -321,9 +328,11 @@ pub use content::{Base64, Content};
 pub use error::{Error, OrCode, Result};
 pub use futures_util::future::{join_all, try_join_all};
 pub use futures_util::{join, stream, try_join};
-pub use output::{Block, Output};
+pub use output::{Block, Output, from_cursor};
 pub use serde_json::{Map, Value, json};
 pub use task::{block_on, race};
+pub use text::shortened;
+pub use weight::Weight;
 pub use {schemars, serde, serde_json};
 
 /// All that a plugin usually names: `use ampoule_sdk::prelude::*;`.

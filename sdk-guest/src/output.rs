@@ -1,5 +1,7 @@
 //! What a tool answers beside a plain value.
 
+use std::str::FromStr;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -115,17 +117,59 @@ impl<T> Output<Vec<T>> {
         limit: usize,
         cursor: Option<&str>,
     ) -> Result<Output<Vec<T>>> {
-        let offset: usize = match cursor {
-            None => 0,
-            Some(cursor) => cursor.parse().map_err(|_| {
-                Error::bad_arguments("`cursor` is not the `next` of an earlier answer of this tool")
-            })?,
-        };
+        let offset = from_cursor(cursor)?.unwrap_or(0);
         let mut rest = list.into_iter().skip(offset);
         let page: Vec<T> = rest.by_ref().take(limit).collect();
         let next = rest.next().map(|_| offset.saturating_add(limit).to_string());
         Ok(Output::new(page).with_truncated(next.is_some()).with_next(next))
     }
+}
+
+impl Output<String> {
+    /// The part of a text that comes after `cursor`, at most `max_chars` characters of it, with the
+    /// cursor of the next part. The text is made anew for each part.
+    ///
+    /// ```
+    /// use ampoule_sdk::Output;
+    ///
+    /// let first = Output::part("größer", 3, None)?;
+    /// assert_eq!((first.value.as_deref(), first.truncated), (Some("grö"), true));
+    /// let rest = Output::part("größer", 9, first.next.as_deref())?;
+    /// assert_eq!((rest.value.as_deref(), rest.next), (Some("ßer"), None));
+    /// # Ok::<(), ampoule_sdk::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `bad-arguments` where the cursor is not one of an earlier answer.
+    pub fn part(text: &str, max_chars: usize, cursor: Option<&str>) -> Result<Output<String>> {
+        let from = from_cursor(cursor)?.unwrap_or(0);
+        let rest = text.get(from..).ok_or_else(foreign_cursor)?;
+        let end = rest.char_indices().nth(max_chars).map(|(at, _)| at);
+        let next = end.map(|end| (from + end).to_string());
+        let part = rest[..end.unwrap_or(rest.len())].to_owned();
+        Ok(Output::new(part).with_truncated(next.is_some()).with_next(next))
+    }
+}
+
+/// Reads the argument `cursor` of a tool that pages by itself: what the tool has written into
+/// `next`, or nothing at the first call. [`Output::page`] and [`Output::part`] do it for lists and
+/// texts.
+///
+/// ```
+/// let offset: u64 = ampoule_sdk::from_cursor(Some("20"))?.unwrap_or(0);
+/// assert_eq!(offset, 20);
+/// assert!(ampoule_sdk::from_cursor::<u64>(Some("x")).is_err());
+/// # Ok::<(), ampoule_sdk::Error>(())
+/// ```
+///
+/// # Errors
+/// `bad-arguments` where the cursor is not one of an earlier answer.
+pub fn from_cursor<P: FromStr>(cursor: Option<&str>) -> Result<Option<P>> {
+    cursor.map(|cursor| cursor.parse().map_err(|_| foreign_cursor())).transpose()
+}
+
+fn foreign_cursor() -> Error {
+    Error::bad_arguments("`cursor` is not the `next` of an earlier answer of this tool")
 }
 
 impl<T> Output<T> {

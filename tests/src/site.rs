@@ -109,6 +109,9 @@ or amber.</p>
 <pre><code>fn open() {}</code></pre>
 </article></main><footer>Contact us</footer></body></html>"#;
 
+/// The description of an API whose requests the site echoes, at `/openapi.yaml`.
+const API: &str = include_str!("../cases/openapi/pets.yaml");
+
 async fn answer(
     request: Request<Incoming>,
     log: Arc<Mutex<Vec<Seen>>>,
@@ -156,11 +159,12 @@ async fn answer(
         "/data.json" => respond(200, "application/json", br#"{"a":1,"b":[true,null]}"#.to_vec()),
         "/text" => respond(200, "text/plain; charset=utf-8", b"plain text".to_vec()),
         "/latin1" => respond(200, "text/html; charset=iso-8859-1", b"<p>caf\xe9</p>".to_vec()),
+        "/openapi.yaml" => respond(200, "application/yaml", API.into()),
         "/robots.txt" => {
             respond(200, "text/plain", b"User-agent: *\nDisallow: /private/\n".to_vec())
         }
         "/private/page" => respond(200, "text/html", b"<p>private</p>".to_vec()),
-        "/echo" => {
+        path if path == "/echo" || path.starts_with("/echo/") => {
             let headers: serde_json::Map<_, _> = seen
                 .headers
                 .iter()

@@ -1,11 +1,14 @@
 //! The command `ampoule`, and Rust components: plugins and Rust test guests, built and packed one
 //! by one.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use cargo_metadata::{MetadataCommand, Package};
+use serde_json::Value;
 
 use crate::compiler::Compiler;
 use crate::foreign::{self, Foreign};
@@ -33,22 +36,24 @@ struct Component {
     /// The flags for its C, where it says that it has some: `[package.metadata.ampoule]
     /// c-compiler = true`, and `c-flags`, in which `{folder}` is the component's own.
     c_flags: Option<String>,
-    /// Files of other folders that it compiles too: `shares` in the same table.
-    shares: Vec<PathBuf>,
+    /// The folders of the crates of this project that it stands on.
+    below: Vec<PathBuf>,
     /// Whether it has unit tests that run on this machine.
     has_tests: bool,
 }
 
-/// The packages of plugins that have unit tests of their own.
+/// The packages of plugins, and of what they share, that have unit tests of their own.
 ///
 /// # Errors
-/// When their sources cannot be read.
+/// When the workspace cannot be read.
 pub(crate) fn tested(project: &Project) -> Result<Vec<String>> {
-    let all = all(project)?.into_iter().filter(|component| component.has_tests);
-    Ok(all.map(|component| component.package).collect())
+    let packages = Packages::read(project)?;
+    let all = packages.components(project)?.into_iter().filter(|component| component.has_tests);
+    let plugins = all.map(|component| component.package);
+    Ok(plugins.chain(packages.shared(project)).collect())
 }
 
-/// Checks every Rust component with clippy, as it is built: for Wasm.
+/// Checks every Rust component, and what plugins share, with clippy, as it is built: for Wasm.
 ///
 /// # Errors
 /// When it finds something, or a C compiler cannot be had.
@@ -57,34 +62,102 @@ pub(crate) fn clippy(project: &Project) -> Result<()> {
     Tool::WasmTarget.add_to(&mut plan, project)?;
     let compiler = Compiler::choose(&mut plan, project)?;
     plan.run()?;
-    let (with_c, plain): (Vec<_>, Vec<_>) =
-        all(project)?.into_iter().partition(|component| component.c_flags.is_some());
-    let check = |components: &[Component], flags: Option<&String>| {
+    let packages = Packages::read(project)?;
+    let (with_c, plain): (Vec<_>, Vec<_>) = packages
+        .components(project)?
+        .into_iter()
+        .partition(|component| component.c_flags.is_some());
+    let check = |packages: &[String], flags: Option<&String>| {
         let mut clippy = cargo(project);
         if let Some(flags) = flags {
             clippy.envs(compiler.environment(project, flags)?);
         }
         clippy.args(["clippy", "--keep-going", "--profile", "plugin", "--target", WASM_TARGET]);
-        for component in components {
-            clippy.args(["--package", &component.package]);
+        for package in packages {
+            clippy.args(["--package", package]);
         }
         loud(clippy.args(["--", "-D", "warnings"]))
     };
-    check(&plain, None)?;
+    let plain = plain.into_iter().map(|component| component.package);
+    check(&plain.chain(packages.shared(project)).collect::<Vec<_>>(), None)?;
     // One by one, with the flags they are built with: other flags would have the C compiled anew.
-    with_c.chunks(1).try_for_each(|one| check(one, one[0].c_flags.as_ref()))
+    with_c.into_iter().try_for_each(|one| check(&[one.package], one.c_flags.as_ref()))
 }
 
-/// All Rust plugins and guests.
-fn all(project: &Project) -> Result<Vec<Component>> {
-    let mut components = Vec::new();
-    for (kind, folder) in [("Plugin", "plugins"), ("Guest", "tests/guests")] {
-        for name in project.folders_with(folder, "Cargo.toml")? {
-            let output = project.plugin(&name);
-            components.push(Component::read(kind, project.at(folder).join(name), output)?);
-        }
+/// The packages of the workspace, by their folders.
+struct Packages(BTreeMap<PathBuf, Package>);
+
+impl Packages {
+    fn read(project: &Project) -> Result<Packages> {
+        let metadata = MetadataCommand::new()
+            .manifest_path(project.at("Cargo.toml"))
+            .no_deps()
+            .exec()
+            .context("`cargo metadata` failed")?;
+        let packages = metadata.packages.into_iter().filter_map(|package| {
+            let folder = package.manifest_path.parent()?.as_std_path().to_owned();
+            Some((folder, package))
+        });
+        Ok(Packages(packages.collect()))
     }
-    Ok(components)
+
+    /// All Rust plugins and guests.
+    fn components(&self, project: &Project) -> Result<Vec<Component>> {
+        let mut components = Vec::new();
+        for (kind, folder) in [("Plugin", "plugins"), ("Guest", "tests/guests")] {
+            for name in project.folders_with(folder, "Cargo.toml")? {
+                let output = project.plugin(&name);
+                components.push(self.component(kind, project.at(folder).join(name), output)?);
+            }
+        }
+        Ok(components)
+    }
+
+    /// The names of the crates that plugins share.
+    fn shared(&self, project: &Project) -> impl Iterator<Item = String> {
+        let folder = project.at("plugins-shared");
+        let shared = self.0.iter().filter(move |(path, _)| path.starts_with(&folder));
+        shared.map(|(_, package)| package.name.to_string())
+    }
+
+    /// The folders of the crates that the one in `folder` stands on.
+    fn below(&self, folder: &Path) -> Vec<PathBuf> {
+        let mut below = Vec::new();
+        let mut open = vec![folder.to_owned()];
+        while let Some(package) = open.pop().and_then(|folder| self.0.get(&folder)) {
+            let paths = package.dependencies.iter().filter_map(|it| it.path.as_ref());
+            for path in paths.map(|path| path.as_std_path()) {
+                if !below.iter().any(|there| there == path) {
+                    below.push(path.to_owned());
+                    open.push(path.to_owned());
+                }
+            }
+        }
+        below.sort();
+        below
+    }
+
+    fn component(&self, kind: &'static str, folder: PathBuf, output: PathBuf) -> Result<Component> {
+        let package = self
+            .0
+            .get(&folder)
+            .with_context(|| format!("{} is no package of the workspace", folder.display()))?;
+        let said = |key: &str| package.metadata.get("ampoule").and_then(|ours| ours.get(key));
+        let has_c = said("c-compiler").and_then(Value::as_bool) == Some(true);
+        let c_flags = has_c.then(|| {
+            let own = said("c-flags").and_then(Value::as_str).unwrap_or_default();
+            format!("{C_FLAGS} {}", own.replace("{folder}", &folder.display().to_string()))
+        });
+        Ok(Component {
+            kind,
+            package: package.name.to_string(),
+            output,
+            c_flags,
+            below: self.below(&folder),
+            has_tests: package.targets.iter().any(|target| target.test),
+            folder,
+        })
+    }
 }
 
 /// Adds the command `ampoule`, which packs plugins and runs the demo.
@@ -117,8 +190,9 @@ pub(crate) fn add_plugins(plan: &mut Plan, project: &Project, names: &[String]) 
     let foreign = project.folders_with("plugins", foreign::WORLD)?;
     let chosen = choose("plugin", rust.iter().chain(&foreign).cloned().collect(), names)?;
     let is_chosen = |name: &&String| chosen.contains(name);
+    let packages = Packages::read(project)?;
     let components = rust.iter().filter(is_chosen).map(|name| {
-        Component::read("Plugin", project.at("plugins").join(name), project.plugin(name))
+        packages.component("Plugin", project.at("plugins").join(name), project.plugin(name))
     });
     add(plan, project, components.collect::<Result<_>>()?)?;
     for name in foreign.iter().filter(is_chosen) {
@@ -133,8 +207,9 @@ pub(crate) fn add_plugins(plan: &mut Plan, project: &Project, names: &[String]) 
 /// # Errors
 /// When sources cannot be read.
 pub(crate) fn add_guests(plan: &mut Plan, project: &Project, names: &[&String]) -> Result<()> {
+    let packages = Packages::read(project)?;
     let components = names.iter().map(|name| {
-        Component::read("Guest", project.at("tests/guests").join(name), project.guest(name))
+        packages.component("Guest", project.at("tests/guests").join(name), project.guest(name))
     });
     add(plan, project, components.collect::<Result<_>>()?)
 }
@@ -188,7 +263,7 @@ fn add(plan: &mut Plan, project: &Project, components: Vec<Component>) -> Result
     for component in components {
         let compiler = compiler.clone();
         let inputs: Vec<_> =
-            std::iter::once(&component.folder).chain(&component.shares).cloned().collect();
+            std::iter::once(&component.folder).chain(&component.below).cloned().collect();
         let stamp = Stamp::new(
             project,
             &format!("component-{}", component.package),
@@ -209,28 +284,6 @@ fn add(plan: &mut Plan, project: &Project, components: Vec<Component>) -> Result
 }
 
 impl Component {
-    fn read(kind: &'static str, folder: PathBuf, output: PathBuf) -> Result<Component> {
-        let path = folder.join("Cargo.toml");
-        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        let table: toml::Table = text.parse().with_context(|| path.display().to_string())?;
-        let name = table.get("package").and_then(|package| package.get("name"));
-        let package = name.and_then(toml::Value::as_str).context("a package without a name")?;
-        let metadata = table.get("package").and_then(|package| package.get("metadata"));
-        let ours = metadata.and_then(|metadata| metadata.get("ampoule"));
-        let said = |key: &str| ours.and_then(|ours| ours.get(key));
-        let has_c = said("c-compiler").and_then(toml::Value::as_bool) == Some(true);
-        let c_flags = has_c.then(|| {
-            let own = said("c-flags").and_then(toml::Value::as_str).unwrap_or_default();
-            format!("{C_FLAGS} {}", own.replace("{folder}", &folder.display().to_string()))
-        });
-        let shares = said("shares").and_then(toml::Value::as_array).into_iter().flatten();
-        let shares = shares.filter_map(toml::Value::as_str).map(|path| folder.join(path)).collect();
-        let of_lib = |key: &str| table.get("lib").and_then(|lib| lib.get(key));
-        let has_tests = of_lib("test").and_then(toml::Value::as_bool) != Some(false);
-        let package = package.to_owned();
-        Ok(Component { kind, package, folder, output, c_flags, shares, has_tests })
-    }
-
     fn make(&self, project: &Project, compiler: Option<&Compiler>) -> Result<()> {
         let mut build = cargo(project);
         if let (Some(compiler), Some(flags)) = (compiler, &self.c_flags) {

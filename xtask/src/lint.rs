@@ -69,7 +69,9 @@ fn engine(metadata: &Metadata) -> Result<Vec<String>> {
     }
     for package in metadata.workspace_packages() {
         let folder = package.manifest_path.as_str();
-        let is_guest = folder.contains("/plugins/") || folder.contains("/tests/guests/");
+        let is_guest = folder.contains("/plugins/")
+            || folder.contains("/plugins-shared/")
+            || folder.contains("/tests/guests/");
         if (is_guest || FREE_OF_ENGINE.contains(&package.name.as_str()))
             && let Some(way) = graph.way_to_engine(&package.id)
         {

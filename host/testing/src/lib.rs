@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 use ampoule::{Host, HostError};
 use serde::Serialize;
 
-pub use suite::{Case, Suite};
+pub use suite::{Case, Ran, Suite};
 
 /// The origin that stands in examples and cases for the site of the test.
 pub const SITE: &str = "http://fixture.test";

@@ -17,6 +17,10 @@ const MAX_FILE_BYTES: u64 = 256 << 20;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Suite {
+    /// The name of the public suite that this is, for the catalogue, or of a part of one: files of
+    /// one name count together. The cases of a plugin's own have none.
+    #[serde(default)]
+    pub name: Option<String>,
     /// Where the cases come from.
     #[serde(default)]
     pub source: Option<String>,
@@ -24,7 +28,27 @@ pub struct Suite {
     #[serde(default)]
     pub license: Option<String>,
     /// The cases.
+    #[serde(default)]
     pub cases: Vec<Case>,
+    /// In place of cases: how a suite went that a program of its own runs.
+    #[serde(default)]
+    pub ran: Option<Ran>,
+}
+
+/// How a suite went that is too large to be a file, or that needs more than calls.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ran {
+    /// The command that runs it.
+    pub by: String,
+    /// How many passed.
+    pub passed: usize,
+    /// How many failed.
+    pub failed: usize,
+    /// How many were left out.
+    pub skipped: usize,
+    /// Why they failed or were left out.
+    pub why: String,
 }
 
 /// A call and how it must end: with `value`, with at least `partial`, with `error`; with any value
@@ -92,6 +116,9 @@ impl Suite {
         let text = read_file(folder, &name).map_err(malformed)?;
         let text = String::from_utf8(text).map_err(|error| malformed(error.to_string()))?;
         let suite: Suite = serde_json::from_str(&text).map_err(|e| malformed(e.to_string()))?;
+        if suite.cases.is_empty() == suite.ran.is_none() {
+            return Err(malformed("a suite has either `cases` or `ran`".to_owned()));
+        }
         for case in &suite.cases {
             case.check().map_err(|problem| malformed(format!("{:?}: {problem}", case.title)))?;
         }
@@ -217,6 +244,13 @@ mod tests {
         ] {
             let error = read(bad).expect_err("refused");
             assert!(error.contains(problem) && error.contains("a.json"), "{error}");
+        }
+        let ran = json!({ "by": "make", "passed": 1, "failed": 0, "skipped": 0, "why": "" });
+        for (file, whole) in
+            [(json!({ "ran": ran }), true), (json!({}), false), (json!({ "cases": [] }), false)]
+        {
+            std::fs::write(&path, file.to_string()).expect("written");
+            assert_eq!(Suite::read(&path).is_ok(), whole, "{file}");
         }
     }
 

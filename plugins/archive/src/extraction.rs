@@ -1,7 +1,7 @@
 //! Entries of an archive as blobs, texts or files.
 
 use ampoule_sdk::prelude::*;
-use ampoule_sdk::{BlobRef, blobs, files};
+use ampoule_sdk::{BlobRef, blobs, files, from_cursor};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::bounds::Bounds;
@@ -129,12 +129,7 @@ pub(crate) fn extract(extraction: Extraction) -> Result<Output<Vec<Extracted>>> 
             "`directory` is no path in the workspace: parts separated by `/`, without `.` and `..`",
         ));
     }
-    let from = match &cursor {
-        None => 0,
-        Some(cursor) => cursor.parse::<usize>().map_err(|_| {
-            Error::bad_arguments("`cursor` is not the `next` of an earlier answer of this tool")
-        })?,
-    };
+    let from: usize = from_cursor(cursor.as_deref())?.unwrap_or(0);
     let bytes = source(archive, file)?;
     let bounds = Bounds::new(max_bytes, max_ratio);
     let mut extracted = Vec::new();

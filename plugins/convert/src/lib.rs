@@ -14,6 +14,7 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
+use ampoule_sdk::number;
 use ampoule_sdk::prelude::*;
 
 #[data]
@@ -86,9 +87,13 @@ fn read(input: Value, from: Format) -> Result<Value> {
     }
 }
 
-fn write(value: Value, to: Format, pretty: bool) -> Result<Value> {
+fn write(mut value: Value, to: Format, pretty: bool) -> Result<Value> {
     Ok(Value::String(match to {
-        Format::Json => return Ok(json::write(value)),
+        // Many readers of JSON would round large integers.
+        Format::Json => {
+            number::make_exact(&mut value);
+            return Ok(value);
+        }
         Format::Yaml => yaml::write(&value)?,
         Format::Toml => toml::write(&value, pretty)?,
         Format::Xml => xml::write(&value, pretty)?,

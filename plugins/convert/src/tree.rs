@@ -6,6 +6,7 @@ use std::fmt;
 use ampoule_sdk::prelude::*;
 use ampoule_sdk::serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use ampoule_sdk::serde_json::Number;
+use ampoule_sdk::shortened;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
@@ -47,7 +48,9 @@ impl<'a> Place<'a> {
         let Some((above, step)) = self.above else { return Ok(()) };
         above.write_steps(f)?;
         match step {
-            Step::Key(key) => write!(f, "/{}", cut(&key.replace('~', "~0").replace('/', "~1"))),
+            Step::Key(key) => {
+                write!(f, "/{}", shortened(&key.replace('~', "~0").replace('/', "~1"), SHOWN_CHARS))
+            }
             Step::Index(index) => write!(f, "/{index}"),
         }
     }
@@ -120,7 +123,10 @@ fn spend(left: &Cell<usize>, amount: usize, message: impl Fn() -> String) -> Res
 
 /// The error of data that is not of its format; `error` should tell where.
 pub(crate) fn malformed(format: &str, error: impl fmt::Display) -> Error {
-    Error::invalid_data(format!("the {format} is malformed: {}", cut(&error.to_string())))
+    Error::invalid_data(format!(
+        "the {format} is malformed: {}",
+        shortened(&error.to_string(), SHOWN_CHARS)
+    ))
 }
 
 /// The same at a byte of the text, shown as line and column (in characters), both from 1.
@@ -137,13 +143,6 @@ pub(crate) fn malformed_at(
     let mut malformed = malformed(format, error);
     malformed.message += &format!(" at line {line} column {column}");
     malformed
-}
-
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(SHOWN_CHARS) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.into(),
-    }
 }
 
 /// A number that JSON can hold.

@@ -1,9 +1,11 @@
 //! CSV to rows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use ampoule_sdk::from_cursor;
 use ampoule_sdk::prelude::*;
 use csv::{ByteRecord, ReaderBuilder};
+use shared_table::{DELIMITERS, guess_delimiter};
 
 use crate::types::Type;
 use crate::{MAX_COLUMNS, MAX_HEADER_BYTES, ascii, distinct, json_len};
@@ -19,15 +21,6 @@ const MAX_ROW_BYTES: usize = 8 << 20;
 
 /// Bad rows that are reported one by one.
 const MAX_REPORTS: usize = 100;
-
-/// Delimiters that are guessed, the likeliest first.
-const DELIMITERS: [u8; 4] = *b",;\t|";
-
-/// Rows that are looked at to guess the delimiter.
-const SAMPLE_ROWS: usize = 100;
-
-/// Bytes that are looked at to guess the delimiter.
-const SAMPLE_BYTES: usize = 256 << 10;
 
 /// What to read, and how.
 #[data]
@@ -167,12 +160,7 @@ struct Bad {
 /// `cursor`.
 #[tool]
 pub(crate) fn read(reading: Reading) -> Result<Output<Table>> {
-    let offset: usize = match &reading.cursor {
-        None => 0,
-        Some(cursor) => cursor.parse().map_err(|_| {
-            Error::bad_arguments("`cursor` is not the `next` of an earlier answer of this tool")
-        })?,
-    };
+    let offset: usize = from_cursor(reading.cursor.as_deref())?.unwrap_or(0);
     let format = Format::new(&reading)?;
     let bytes = decoded(reading.data, reading.encoding.as_deref())?;
     let format = format.guessed(&bytes);
@@ -293,29 +281,13 @@ impl Format {
         })
     }
 
-    /// The same with the delimiter that splits the most rows at the start into as many cells as
-    /// the first has, many cells counting more. A comma where none splits them.
+    /// The same with a delimiter that the text is split by, where none was named.
     fn guessed(mut self, bytes: &[u8]) -> Format {
         if self.guess {
-            let sample = &bytes[..bytes.len().min(SAMPLE_BYTES)];
             let taken = [self.quote, self.escape, self.comment];
             let free = DELIMITERS.into_iter().filter(|byte| !taken.contains(&Some(*byte)));
-            let mut best = 0;
-            for delimiter in free {
-                let mut rows = Rows::new(Format { delimiter, ..self }, sample);
-                let mut widths = Vec::new();
-                while widths.len() < SAMPLE_ROWS
-                    && let Some((_, row)) = rows.next()
-                {
-                    widths.push(row.record.len());
-                }
-                let first = widths.first().copied().unwrap_or(1);
-                let alike = widths.iter().filter(|width| **width == first).count();
-                let score = alike * (first - 1);
-                if score > best {
-                    (self.delimiter, best) = (delimiter, score);
-                }
-            }
+            let reader = |delimiter| Format { delimiter, ..self }.reader();
+            self.delimiter = guess_delimiter(bytes, free, reader);
         }
         self
     }
@@ -339,7 +311,12 @@ struct Row<'a> {
 
 impl<'a> Rows<'a> {
     fn new(format: Format, bytes: &'a [u8]) -> Rows<'a> {
-        Rows { reader: format.reader(bytes), record: ByteRecord::new(), format, bytes }
+        Rows {
+            reader: format.reader().from_reader(bytes),
+            record: ByteRecord::new(),
+            format,
+            bytes,
+        }
     }
 
     /// The byte where the next row begins.
@@ -362,16 +339,14 @@ impl<'a> Rows<'a> {
 }
 
 impl Format {
-    fn reader<'a>(&self, bytes: &'a [u8]) -> csv::Reader<&'a [u8]> {
-        ReaderBuilder::new()
-            .delimiter(self.delimiter)
-            .has_headers(false)
-            .flexible(true)
+    fn reader(&self) -> ReaderBuilder {
+        let mut builder = shared_table::reader(self.delimiter);
+        builder
             .quoting(self.quote.is_some())
             .quote(self.quote.unwrap_or(b'"'))
             .escape(self.escape)
-            .comment(self.comment)
-            .from_reader(bytes)
+            .comment(self.comment);
+        builder
     }
 
     /// Blank lines and comments before the first row.
@@ -399,7 +374,7 @@ impl Format {
         }
         let line: &[u8] = if self.comment == Some(b'x') { b"\ny\n" } else { b"\nx\n" };
         let text = [last, line].concat();
-        self.reader(&text).into_byte_records().count() < 2
+        self.reader().from_reader(&text[..]).into_byte_records().count() < 2
     }
 }
 
@@ -463,28 +438,7 @@ fn names(headers: Headers, rows: &mut Rows<'_>) -> Result<Vec<String>> {
         let message = format!("the names of the columns are longer than {most} MiB together");
         return Err(Error::too_large(format!("{message}: is the first row a header?")));
     }
-    Ok(unique(names))
-}
-
-/// The names made different from one another: where one was there before, it gets a number.
-fn unique(names: Vec<String>) -> Vec<String> {
-    let given: BTreeSet<String> = names.iter().cloned().collect();
-    let mut taken = BTreeSet::new();
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    let names = names.into_iter().enumerate().map(|(at, name)| {
-        let made_up = name.is_empty();
-        let base = if made_up { format!("column_{}", at + 1) } else { name };
-        let mut name = base.clone();
-        let mut free = !made_up || !given.contains(&name);
-        while !free || !taken.insert(name.clone()) {
-            let count = counts.entry(base.clone()).or_insert(1);
-            *count += 1;
-            name = format!("{base}_{count}");
-            free = !given.contains(&name);
-        }
-        name
-    });
-    names.collect()
+    Ok(shared_table::unique_names(names, str::to_owned))
 }
 
 /// What the first pass over the rows finds.

@@ -18,6 +18,9 @@ mod pdf;
 mod pptx;
 mod sheet;
 
+use std::num::NonZeroUsize;
+
+use ampoule_sdk::from_cursor;
 use ampoule_sdk::prelude::*;
 
 use opc::Package;
@@ -127,19 +130,8 @@ fn is_zero(count: &usize) -> bool {
 #[tool]
 fn document(reading: Reading) -> Result<Output<Document>> {
     let Reading { document, format, from, limit, cursor, password } = reading;
-    let first = match &cursor {
-        None => from,
-        Some(cursor) => cursor.parse().ok().filter(|&page| page > 0).ok_or_else(|| {
-            Error::bad_arguments("`cursor` is not the `next` of an earlier answer of this tool")
-        })?,
-    };
-    let size = document.size()?;
-    if size > MAX_BYTES {
-        return Err(Error::too_large(format!(
-            "the document has {size} bytes and may have {MAX_BYTES}: split it"
-        )));
-    }
-    let bytes = document.bytes()?;
+    let first = from_cursor(cursor.as_deref())?.map_or(from, NonZeroUsize::get);
+    let bytes = document.at_most(MAX_BYTES)?.bytes()?;
     let (format, package) = kind(&bytes, format)?;
     if password.is_some() && format != Format::Pdf {
         return Err(Error::bad_arguments("`password` is for a PDF"));

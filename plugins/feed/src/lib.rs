@@ -184,10 +184,7 @@ async fn feed(reading: Reading) -> Result<Output<Feed>> {
     let since = since.as_deref().map(time).transpose()?;
     let url = url.as_deref().map(parse_url).transpose()?;
     let (bytes, base) = match (content, url) {
-        (Some(content), url) => {
-            check_size(content.size()?)?;
-            (content.bytes()?, url)
-        }
+        (Some(content), url) => (content.at_most(MAX_BYTES)?.bytes()?, url),
         (None, Some(url)) => {
             let timeout = Duration::from_millis(timeout_ms.unwrap_or(TIMEOUT_MS));
             let (bytes, at) = fetch(&url, timeout).await?;
@@ -195,7 +192,6 @@ async fn feed(reading: Reading) -> Result<Output<Feed>> {
         }
         (None, None) => return Err(Error::bad_arguments("give a feed as `content` or its `url`")),
     };
-    check_size(bytes.len() as u64)?;
     let bytes = head::check(bytes)?;
     let feed = parser::Builder::new()
         .base_uri(base.as_ref().map(Url::as_str))
@@ -264,15 +260,6 @@ fn time(text: &str) -> Result<DateTime<Utc>> {
             "`since` is no time of RFC 3339, such as `2026-01-02T00:00:00Z`: {error}"
         ))
     })
-}
-
-fn check_size(size: u64) -> Result<()> {
-    match size > MAX_BYTES {
-        true => Err(Error::too_large(format!(
-            "the feed has {size} bytes or more and may have {MAX_BYTES}"
-        ))),
-        false => Ok(()),
-    }
 }
 
 async fn fetch(url: &Url, timeout: Duration) -> Result<(Vec<u8>, Url)> {

@@ -1,7 +1,7 @@
 //! `read`: a file, or a part of it.
 
-use ampoule_sdk::files;
 use ampoule_sdk::prelude::*;
+use ampoule_sdk::{files, from_cursor};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -57,10 +57,8 @@ pub(crate) struct Part {
 /// go on.
 #[tool]
 pub(crate) fn read(reading: Reading) -> Result<Output<Part>> {
-    let Reading { path, mut offset, length, encoding, cursor } = reading;
-    if let Some(cursor) = cursor {
-        offset = cursor.parse().or_code("bad-arguments")?;
-    }
+    let Reading { path, offset, length, encoding, cursor } = reading;
+    let offset = from_cursor(cursor.as_deref())?.unwrap_or(offset);
     let size = files::stat(&path)?.size;
     let wanted = length.unwrap_or(USUAL).min(size.saturating_sub(offset));
     let mut bytes = Vec::new();

@@ -1,7 +1,7 @@
 //! `search`: lines that match, in all text files below a directory.
 
-use ampoule_sdk::files;
 use ampoule_sdk::prelude::*;
+use ampoule_sdk::{files, shortened};
 use regex::RegexBuilder;
 
 use crate::{glob, walk};
@@ -106,10 +106,10 @@ fn lines<'a>(
     pattern: &'a regex::Regex,
 ) -> impl Iterator<Item = Match> + 'a {
     let numbered = (1..).zip(text.lines());
-    numbered.filter(|(_, line)| pattern.is_match(line)).map(|(number, line)| {
-        let shown = line.char_indices().nth(MAX_LINE_CHARS);
-        let text = shown.map_or(line.to_owned(), |(end, _)| format!("{}…", &line[..end]));
-        Match { path: path.to_owned(), line: number, text }
+    numbered.filter(|(_, line)| pattern.is_match(line)).map(|(number, line)| Match {
+        path: path.to_owned(),
+        line: number,
+        text: shortened(line, MAX_LINE_CHARS),
     })
 }
 

@@ -1,9 +1,8 @@
 //! Picks parts out of HTML by CSS selectors: texts, attributes, links, tables, and lists of records
 //! with named fields.
 //!
-//! dom_query parses as browsers do (html5ever); the selectors are those of Servo, Level 3 and much
-//! of Level 4 (`:is`, `:where`, `:not`, `:has`), with `:contains("text")` added. A document that is
-//! nested deeper than [`MAX_DEPTH`] is refused.
+//! The selectors are those of Servo, Level 3 and much of Level 4 (`:is`, `:where`, `:not`, `:has`),
+//! with `:contains("text")` added.
 
 mod table;
 mod take;
@@ -11,16 +10,13 @@ mod take;
 use std::collections::BTreeMap;
 
 use ampoule_sdk::prelude::*;
-use dom_query::{Document, Matcher, NodeRef};
+use shared_html::{Matcher, NodeRef, base_of, matcher, parse_base};
 use url::Url;
 
 use take::{Budget, Take};
 
 /// Bytes of a document.
 const MAX_BYTES: u64 = 16 << 20;
-
-/// How deep elements may be nested.
-const MAX_DEPTH: usize = 256;
 
 /// A document and what to pick out of it.
 #[data]
@@ -130,9 +126,8 @@ fn html_select(selecting: Selecting) -> Result<Output<Selected>> {
         .into_iter()
         .map(|(name, pick)| Ok((Plan::new(&name, pick)?, name)))
         .collect::<Result<Vec<(Plan, String)>>>()?;
-    let document = parse(html)?;
-    let own = document.base_uri().map(|own| own.trim().to_owned());
-    let base = base.map(|base| own.and_then(|own| base.join(&own).ok()).unwrap_or(base));
+    let document = shared_html::parse(&html.at_most(MAX_BYTES)?.text()?)?;
+    let base = base.map(|base| base_of(&document, base));
 
     let mut selected = Selected { results: Map::new(), matches: BTreeMap::new(), cut: Vec::new() };
     let mut budget = Budget::new();
@@ -291,37 +286,4 @@ fn check(name: &str, take: Take, attribute: Option<&str>) -> Result<()> {
             "`{name}` names an `attribute`: set `take` to `attribute`"
         ))),
     }
-}
-
-fn matcher(name: &str, selector: &str) -> Result<Matcher> {
-    Matcher::new(selector)
-        .map_err(|_| Error::bad_arguments(format!("`{name}` has {selector:?}, no CSS selector")))
-}
-
-fn parse_base(text: &str) -> Result<Url> {
-    let url = Url::parse(text).ok().filter(|url| !url.cannot_be_a_base());
-    url.ok_or_else(|| {
-        Error::bad_arguments("`base` is no absolute URL, such as `https://example.com/page`")
-    })
-}
-
-/// A document that is neither too large nor nested too deep.
-fn parse(html: Content) -> Result<Document> {
-    let size = html.size()?;
-    if size > MAX_BYTES {
-        return Err(Error::too_large(format!(
-            "the HTML has {size} bytes and may have {MAX_BYTES}: pass a part of it"
-        )));
-    }
-    let document = Document::from(html.text()?);
-    let mut open = vec![(document.root(), 0)];
-    while let Some((node, depth)) = open.pop() {
-        if depth > MAX_DEPTH {
-            return Err(Error::too_large(format!(
-                "elements are nested deeper than {MAX_DEPTH} levels: pass a part of the HTML"
-            )));
-        }
-        open.extend(node.children_it(false).map(|child| (child, depth + 1)));
-    }
-    Ok(document)
 }

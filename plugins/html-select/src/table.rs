@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use ampoule_sdk::prelude::*;
-use dom_query::NodeRef;
-
-use crate::take::text;
+use shared_html::{NodeRef, text};
 
 /// Cells of a table, those that are repeated counted.
 const MAX_CELLS: usize = 200_000;

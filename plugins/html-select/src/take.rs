@@ -1,7 +1,7 @@
 //! What is taken of an element.
 
 use ampoule_sdk::prelude::*;
-use dom_query::NodeRef;
+use shared_html::{NodeRef, text};
 use url::Url;
 
 use crate::table;
@@ -78,11 +78,6 @@ impl Take {
             Take::Exists => true.into(),
         })
     }
-}
-
-/// What a person would read.
-pub(crate) fn text(node: &NodeRef<'_>) -> String {
-    node.formatted_text().trim().to_owned()
 }
 
 /// What is left of the size of an answer.

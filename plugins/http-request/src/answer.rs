@@ -7,20 +7,8 @@ use ampoule_sdk::prelude::*;
 use ampoule_sdk::{blobs, serde_json};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use encoding_rs::{Encoding, UTF_8};
 use mime::Mime;
-
-/// How deep JSON may be nested to be given parsed; the host refuses deeper answers.
-const MAX_DEPTH: usize = 90;
-
-/// How many values JSON may have to be given parsed.
-const MAX_VALUES: usize = 500_000;
-
-/// The largest integer that every reader of JSON keeps: 2^53.
-const MAX_INTEGER: u64 = 1 << 53;
-
-/// Bytes in which an XML document declares its encoding.
-const DECLARATION_BYTES: usize = 200;
+use shared_body::{decode, is_json, is_text, is_xml, parse_json, store};
 
 /// As what to give a body.
 #[data]
@@ -104,8 +92,12 @@ pub(crate) async fn read(mut response: Response, wanted: As, head: bool) -> Resu
         (Kind::None, Value::Null, false)
     } else if wanted == As::Blob || (wanted == As::Auto && is_binary(content_type.as_ref())) {
         let media_type = headers.get("content-type").map(String::as_str);
-        let blob = store(&mut response, media_type.unwrap_or("application/octet-stream")).await?;
-        (Kind::Blob, blob, response.truncated())
+        let media_type = media_type.unwrap_or("application/octet-stream");
+        let (kind, body) = match store(&mut response, media_type).await? {
+            Some(blob) => (Kind::Blob, serde_json::to_value(blob)?),
+            None => (Kind::None, Value::Null),
+        };
+        (kind, body, response.truncated())
     } else {
         let bytes = response.bytes().await?;
         let truncated = response.truncated();
@@ -118,15 +110,6 @@ pub(crate) async fn read(mut response: Response, wanted: As, head: bool) -> Resu
         }
     };
     Ok(Answer { status, ok: (200..300).contains(&status), url, headers, kind, body, truncated })
-}
-
-/// The rest of a body as a blob, chunk by chunk.
-async fn store(response: &mut Response, media_type: &str) -> Result<Value> {
-    let mut writer = blobs::create(media_type)?;
-    while let Some(chunk) = response.chunk().await? {
-        writer.write(&chunk)?;
-    }
-    Ok(serde_json::to_value(writer.finish()?.reference())?)
 }
 
 fn headers(fields: Vec<(String, Vec<u8>)>) -> BTreeMap<String, String> {
@@ -146,33 +129,6 @@ fn headers(fields: Vec<(String, Vec<u8>)>) -> BTreeMap<String, String> {
     headers
 }
 
-fn is_json(media_type: &Mime) -> bool {
-    media_type.subtype() == mime::JSON || media_type.suffix() == Some(mime::JSON)
-}
-
-fn is_xml(media_type: &Mime) -> bool {
-    media_type.subtype() == mime::XML || media_type.suffix() == Some(mime::XML)
-}
-
-fn is_text(media_type: &Mime) -> bool {
-    media_type.type_() == mime::TEXT
-        || is_xml(media_type)
-        || matches!(
-            media_type.essence_str(),
-            "application/javascript"
-                | "application/ecmascript"
-                | "application/graphql"
-                | "application/sql"
-                | "application/toml"
-                | "application/x-ndjson"
-                | "application/jsonl"
-                | "application/json-seq"
-                | "application/x-www-form-urlencoded"
-                | "application/yaml"
-                | "application/x-yaml"
-        )
-}
-
 /// Whether a body is neither text nor JSON. Of one without a media type that is not known.
 fn is_binary(content_type: Option<&Mime>) -> bool {
     content_type.is_some_and(|media_type| !is_json(media_type) && !is_text(media_type))
@@ -185,11 +141,14 @@ fn given(
     wanted: As,
     truncated: bool,
 ) -> Result<Option<(Kind, Value)>> {
-    let text = || decode(bytes, content_type, truncated);
+    let text = || {
+        let declares = content_type.is_some_and(|it| is_xml(it) || it.subtype() == mime::HTML);
+        decode(bytes, content_type.map_or("", Mime::as_ref), declares, truncated)
+    };
     let json = content_type.is_some_and(is_json);
     Ok(Some(match wanted {
         As::Auto | As::Blob if bytes.is_empty() => (Kind::None, Value::Null),
-        As::Auto if json && !truncated => match parse(bytes) {
+        As::Auto if json && !truncated => match parse_json(bytes) {
             Ok(value) => (Kind::Json, value),
             Err(_) => (Kind::Text, text().into()),
         },
@@ -199,7 +158,7 @@ fn given(
         As::Json if truncated => {
             return Err(Error::too_large("the JSON was cut; ask for more with `max_bytes`"));
         }
-        As::Json => (Kind::Json, parse(bytes)?),
+        As::Json => (Kind::Json, parse_json(bytes)?),
         As::Base64 => (Kind::Base64, STANDARD.encode(bytes).into()),
         As::Blob => return Ok(None),
     }))
@@ -209,70 +168,6 @@ fn given(
 fn looks_like_text(bytes: &[u8]) -> bool {
     let cut = |error: std::str::Utf8Error| error.error_len().is_none();
     !bytes.contains(&0) && std::str::from_utf8(bytes).map_or_else(cut, |_| true)
-}
-
-/// Bytes as text: by a byte order mark, the media type, an XML declaration, else as UTF-8. What
-/// cannot be read becomes U+FFFD; a character that was cut in two at the end is left out.
-fn decode(bytes: &[u8], content_type: Option<&Mime>, truncated: bool) -> String {
-    let named = content_type.and_then(|media_type| media_type.get_param(mime::CHARSET));
-    let encoding = named
-        .and_then(|name| Encoding::for_label(name.as_str().as_bytes()))
-        .or_else(|| content_type.filter(|media_type| is_xml(media_type)).and(declared(bytes)))
-        .unwrap_or(UTF_8);
-    let mut decoder = encoding.new_decoder();
-    let length = decoder.max_utf8_buffer_length(bytes.len()).unwrap_or_default();
-    let mut text = String::with_capacity(length);
-    // The text has room for all of it, so that one call reads it all.
-    let _ = decoder.decode_to_string(bytes, &mut text, !truncated);
-    text
-}
-
-/// The encoding an XML declaration names.
-fn declared(bytes: &[u8]) -> Option<&'static Encoding> {
-    let head = &bytes[..bytes.len().min(DECLARATION_BYTES)];
-    let head = String::from_utf8_lossy(head.strip_prefix(b"<?xml")?);
-    let (declaration, _) = head.split_once("?>")?;
-    let value = declaration.split_once("encoding")?.1.trim_start().strip_prefix('=')?.trim_start();
-    let quote = value.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
-    Encoding::for_label(value[1..].split_once(quote)?.0.as_bytes())
-}
-
-/// A body as JSON.
-///
-/// # Errors
-/// `invalid-data`, and `too-large` for more depth or values than an answer may have.
-fn parse(bytes: &[u8]) -> Result<Value> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let mut value = serde_json::from_slice(bytes)
-        .map_err(|error| Error::invalid_data(format!("the answer is no JSON: {error}")))?;
-    let mut left = MAX_VALUES;
-    match tidy(&mut value, MAX_DEPTH, &mut left) {
-        true => Ok(value),
-        false => Err(Error::too_large(format!(
-            "the JSON is deeper than {MAX_DEPTH} or has more than {MAX_VALUES} values; ask for \
-             it as `text` or `blob`"
-        ))),
-    }
-}
-
-/// Writes integers beyond 2^53 as text, and tells whether the bounds hold.
-fn tidy(value: &mut Value, depth: usize, left: &mut usize) -> bool {
-    if depth == 0 || *left == 0 {
-        return false;
-    }
-    *left -= 1;
-    match value {
-        Value::Array(items) => items.iter_mut().all(|item| tidy(item, depth - 1, left)),
-        Value::Object(fields) => fields.values_mut().all(|field| tidy(field, depth - 1, left)),
-        Value::Number(number) => {
-            let magnitude = number.as_u64().or(number.as_i64().map(i64::unsigned_abs));
-            if magnitude.is_some_and(|magnitude| magnitude > MAX_INTEGER) {
-                *value = number.to_string().into();
-            }
-            true
-        }
-        _ => true,
-    }
 }
 
 #[cfg(test)]
@@ -326,25 +221,6 @@ mod tests {
         assert_eq!(cut, Ok(Some((Kind::Text, "{\"a\":[1,".into()))));
         let error = given(b"[1", json.as_ref(), As::Json, true).expect_err("cut");
         assert_eq!(error.code, "too-large");
-        // Half a character at the cut is left out, elsewhere it is a replacement.
-        assert_eq!(decode(b"a\xe2\x82", None, true), "a");
-        assert_eq!(decode(b"a\xe2\x82", None, false), "a\u{fffd}");
-    }
-
-    #[test]
-    fn json_is_bounded_and_its_numbers_are_kept() {
-        let value = parse(b"[9007199254740992, 9007199254740993, -9007199254740993, 0.1]");
-        let kept = json!([9_007_199_254_740_992_u64, "9007199254740993", "-9007199254740993", 0.1]);
-        assert_eq!(value, Ok(kept));
-        let deep = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
-        assert!(parse(deep(MAX_DEPTH).as_bytes()).is_ok());
-        assert_eq!(parse(deep(MAX_DEPTH + 1).as_bytes()).expect_err("deep").code, "too-large");
-        assert_eq!(parse(deep(10_000).as_bytes()).expect_err("deep").code, "invalid-data");
-        let many = format!("[{}0]", "0,".repeat(MAX_VALUES));
-        assert_eq!(parse(many.as_bytes()).expect_err("many").code, "too-large");
-        for junk in [&b""[..], b"{", b"\xff", b"nan", b"[1]x"] {
-            assert_eq!(parse(junk).expect_err("junk").code, "invalid-data");
-        }
     }
 
     #[test]

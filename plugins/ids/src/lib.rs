@@ -7,6 +7,7 @@
 //! that hold a time are in ascending order within a call. That no seed can be given is deliberate: a
 //! recorded call replays the same bytes.
 
+use ampoule_sdk::number::MAX_SAFE_INTEGER;
 use ampoule_sdk::prelude::*;
 use ampoule_sdk::{BlobRef, blobs, clock, random};
 use rand::distr::Alphanumeric;
@@ -18,9 +19,6 @@ use uuid::{Builder, Uuid, Version};
 
 /// The characters of Nano ID.
 const NANOID: &str = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz-";
-
-/// What an integer of JSON holds without loss: 2^53.
-const MAX_INTEGER: i64 = 1 << 53;
 
 /// What the time in an identifier is written in: 48 bits of milliseconds.
 const MAX_TIME_MS: u64 = (1 << 48) - 1;
@@ -251,7 +249,7 @@ fn integers(wanted: Integers) -> Result<DrawnIntegers> {
     if min > max {
         return Err(Error::bad_arguments(format!("`min` {min} is greater than `max` {max}")));
     }
-    if min < -MAX_INTEGER || max > MAX_INTEGER {
+    if min.unsigned_abs().max(max.unsigned_abs()) > MAX_SAFE_INTEGER {
         return Err(Error::bad_arguments("`min` and `max` lie between -2^53 and 2^53"));
     }
     let mut rng = generator()?;

@@ -6,7 +6,7 @@ use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder};
 
-use crate::reading::{Format, MAX_DECODED_BYTES, MAX_SIDE, bytes, decode, open};
+use crate::reading::{Format, MAX_DECODED_BYTES, MAX_FILE_BYTES, MAX_SIDE, decode, open};
 use crate::writing::encode;
 
 /// A picture and what to do with it.
@@ -164,7 +164,7 @@ pub(crate) struct Changed {
 #[tool]
 pub(crate) fn transform(changing: Changing) -> Result<Output<Changed>> {
     let Changing { image, steps, format, quality, orient } = changing;
-    let bytes = bytes(image)?;
+    let bytes = image.at_most(MAX_FILE_BYTES)?.bytes()?;
     let (read, mut decoder) = open(&bytes)?;
     let profile = decoder.icc_profile().ok().flatten();
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);

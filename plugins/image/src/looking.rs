@@ -7,7 +7,7 @@ use exif::{In, Reader};
 use image::metadata::Orientation;
 use image::{ColorType, ImageDecoder};
 
-use crate::reading::{Format, bytes, open};
+use crate::reading::{Format, MAX_FILE_BYTES, open};
 
 /// Bytes of EXIF data that are read.
 const MAX_EXIF_BYTES: usize = 256 << 10;
@@ -53,7 +53,7 @@ pub(crate) struct Info {
 /// place).
 #[tool]
 pub(crate) fn info(looking: Looking) -> Result<Info> {
-    let bytes = bytes(looking.image)?;
+    let bytes = looking.image.at_most(MAX_FILE_BYTES)?.bytes()?;
     let (format, mut decoder) = open(&bytes)?;
     let (width, height) = decoder.dimensions();
     let color = decoder.color_type();

@@ -6,7 +6,7 @@ use ampoule_sdk::prelude::*;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
 /// Bytes of a file.
-const MAX_FILE_BYTES: u64 = 32 << 20;
+pub(crate) const MAX_FILE_BYTES: u64 = 32 << 20;
 
 /// Pixels of a picture on one side.
 pub(crate) const MAX_SIDE: u32 = 32_768;
@@ -42,17 +42,6 @@ impl Format {
             Format::Bmp => "image/bmp",
         }
     }
-}
-
-/// The bytes of a file that is not too large.
-pub(crate) fn bytes(image: Content) -> Result<Vec<u8>> {
-    let size = image.size()?;
-    if size > MAX_FILE_BYTES {
-        return Err(Error::too_large(format!(
-            "the picture has {size} bytes and may have {MAX_FILE_BYTES}"
-        )));
-    }
-    image.bytes()
 }
 
 /// What a file is, and what reads it. Nothing but its head has been read.

@@ -5,14 +5,16 @@
 //! may double it). Merge patches are made here. A member that is removed lets the last member of
 //! its object take its place; the order of members means nothing in JSON.
 //!
-//! `tests/rfc6902.json` is json-patch-tests, of which all 111 that can be written as JSON pass;
-//! `tests/rfc7396.json` is what RFC 7396 documents, and `tests/cases.json` what is refused, and
+//! `tests/rfc6902.json` is json-patch-tests, `tests/rfc7396.json` is what RFC 7396 documents, and `tests/cases.json` what is refused, and
 //! comparing.
 
 use ampoule_sdk::prelude::*;
-use ampoule_sdk::serde_json;
+use ampoule_sdk::{Weight, serde_json, shortened};
 use json_patch::jsonptr::Pointer;
 use json_patch::{PatchError, PatchErrorKind, PatchOperation};
+
+/// Characters of a text that a message shows.
+const SHOWN_CHARS: usize = 200;
 
 /// How deep a patched document may be nested: as deep as a value may be.
 const MAX_DEPTH: usize = 98;
@@ -66,9 +68,9 @@ fn perform(document: &mut Value, operation: &PatchOperation) -> Result<()> {
             true => Ok(()),
             false => Err(Error::conflict(format!(
                 "the test does not hold: at `{}` is {}, not {}; nothing was changed",
-                shortened(test.path.as_str()),
-                shortened(&found.to_string()),
-                shortened(&test.value.to_string()),
+                shortened(test.path.as_str(), SHOWN_CHARS),
+                shortened(&found.to_string(), SHOWN_CHARS),
+                shortened(&test.value.to_string(), SHOWN_CHARS),
             ))),
         };
     }
@@ -90,7 +92,7 @@ fn perform(document: &mut Value, operation: &PatchOperation) -> Result<()> {
 }
 
 fn nowhere(field: &str, pointer: &Pointer) -> String {
-    let pointer = shortened(pointer.as_str());
+    let pointer = shortened(pointer.as_str(), SHOWN_CHARS);
     format!(
         "the document has no such place: `{field}` is `{pointer}`. What it is in must exist, and \
          an index must be within its array"
@@ -103,9 +105,9 @@ fn check(document: &Value, operation: &PatchOperation, copied: &mut Weight) -> R
         PatchOperation::Remove(_) | PatchOperation::Test(_) => return Ok(()),
         PatchOperation::Add(operation) => (&operation.path, Weight::of(&operation.value)),
         PatchOperation::Replace(operation) => (&operation.path, Weight::of(&operation.value)),
-        PatchOperation::Move(operation) => (&operation.path, Weight::at(document, &operation.from)),
+        PatchOperation::Move(operation) => (&operation.path, weight_at(document, &operation.from)),
         PatchOperation::Copy(operation) => {
-            let weight = Weight::at(document, &operation.from);
+            let weight = weight_at(document, &operation.from);
             copied.values = copied.values.saturating_add(weight.values);
             copied.text = copied.text.saturating_add(weight.text);
             if copied.values > MAX_COPIED || copied.text > MAX_COPIED_TEXT {
@@ -125,40 +127,9 @@ fn check(document: &Value, operation: &PatchOperation, copied: &mut Weight) -> R
     Ok(())
 }
 
-/// How much a value is.
-#[derive(Clone, Copy, Default)]
-struct Weight {
-    /// Itself and what is in it.
-    values: usize,
-    /// Bytes of its texts and names.
-    text: usize,
-    /// How many values are in one another.
-    depth: usize,
-}
-
-impl Weight {
-    /// That of what is at a pointer; nothing where nothing is.
-    fn at(document: &Value, pointer: &Pointer) -> Weight {
-        document.pointer(pointer.as_str()).map_or_else(Weight::default, Weight::of)
-    }
-
-    fn of(value: &Value) -> Weight {
-        let mut whole = Weight { values: 1, text: 0, depth: 0 };
-        let mut add = |name: usize, part: &Value| {
-            let part = Weight::of(part);
-            whole.values += part.values;
-            whole.text += name + part.text;
-            whole.depth = whole.depth.max(part.depth);
-        };
-        match value {
-            Value::Array(items) => items.iter().for_each(|item| add(0, item)),
-            Value::Object(members) => members.iter().for_each(|(name, m)| add(name.len(), m)),
-            Value::String(text) => whole.text = text.len(),
-            Value::Null | Value::Bool(_) | Value::Number(_) => {}
-        }
-        whole.depth += 1;
-        whole
-    }
+/// The weight of what is at a pointer; nothing where nothing is.
+fn weight_at(document: &Value, pointer: &Pointer) -> Weight {
+    document.pointer(pointer.as_str()).map_or_else(Weight::default, Weight::of)
 }
 
 /// Whether two values are equal, numbers by what they are and not by how they are written.
@@ -255,21 +226,13 @@ fn merge_diff(from: &Value, to: Value, place: &mut Vec<String>) -> Result<Value>
             return Err(Error::unsupported(format!(
                 "a merge patch cannot set `{}` to null, which removes there; use the format \
                  `json-patch`",
-                shortened(&place.join("."))
+                shortened(&place.join("."), SHOWN_CHARS)
             )));
         }
         let change = merge_diff(before.unwrap_or(&Value::Null), to, place)?;
         patch.extend(place.pop().map(|name| (name, change)));
     }
     Ok(patch.into())
-}
-
-/// The start of a text that may be long.
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(200) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
 }
 
 export!(apply, merge, diff);

@@ -1,33 +1,31 @@
 //! JSONPath (RFC 9535) and JSON Pointer (RFC 6901) over a JSON value.
 //!
 //! The library is serde_json_path for paths and jsonptr for pointers; normalised paths are written
-//! here, because the library leaves quotes and control characters in them bare. The nodes of `*` and `..` of
-//! an object come in the order in which its members stand, which the RFC leaves open.
+//! here, because the library leaves quotes and control characters in them bare. The nodes of `*` and
+//! `..` of an object come in the order in which its members stand, which the RFC leaves open.
 //!
-//! `tests/compliance.json` is the JSONPath Compliance Test Suite, of which all 703 cases pass;
-//! `tests/queries.json` and `tests/pointers.json` hold what the RFCs document, and what is refused.
+//! `tests/compliance.json` is the JSONPath Compliance Test Suite; `tests/queries.json` and
+//! `tests/pointers.json` hold what the RFCs document, and what is refused.
 //!
-//! Bounds: a path is at most [`MAX_PATH`] characters and nests [`MAX_NESTING`] brackets, because
-//! the parser of the library reads a filter inside a filter twice.
+//! The bounds of paths, which the plugin policy-check has too, are those of the crate
+//! `shared-json-path`.
 
 use std::borrow::Cow;
 
 use ampoule_sdk::prelude::*;
+use ampoule_sdk::shortened;
 use jsonptr::{Pointer, Token};
 use percent_encoding::percent_decode_str;
-use serde_json_path::{JsonPath, LocatedNode, NormalizedPath, PathElement};
-
-/// Characters of a path.
-const MAX_PATH: usize = 4096;
-
-/// How deep brackets and parentheses of a path may be nested.
-const MAX_NESTING: usize = 10;
+use shared_json_path::{LocatedNode, NormalizedPath, PathElement, parse};
 
 /// How many nodes there are where the caller names no number.
 const DEFAULT_LIMIT: u32 = 1000;
 
 /// How many members of an object a message names.
 const NAMED: usize = 20;
+
+/// Characters of a text that a message shows.
+const SHOWN_CHARS: usize = 100;
 
 #[data]
 struct Query {
@@ -77,13 +75,7 @@ enum Select {
 /// that JSON Patch takes.
 #[tool]
 fn query(query: Query) -> Result<Output<Vec<Value>>> {
-    check(&query.path)?;
-    let path = JsonPath::parse(&query.path).map_err(|error| {
-        Error::bad_arguments(format!(
-            "`path` is not a JSONPath: {error}. It begins with `$`; names with other signs than \
-             letters, digits and `_` are quoted: `$['first name']`; a filter is `[?@.a == 1]`"
-        ))
-    })?;
+    let path = parse(&query.path)?;
     let nodes = path.query_located(&query.input);
     let parts = nodes.iter().map(|node| part(node, query.select));
     Output::page(parts, query.limit as usize, query.cursor.as_deref())
@@ -127,33 +119,6 @@ fn normalised(location: &NormalizedPath<'_>) -> String {
         path.push_str("']");
     }
     path
-}
-
-/// Refuses what would take the parser long or deep.
-fn check(path: &str) -> Result<()> {
-    if path.chars().count() > MAX_PATH {
-        return Err(Error::too_large(format!("`path` is longer than {MAX_PATH} characters")));
-    }
-    let (mut depth, mut quote, mut escaped) = (0_usize, None, false);
-    for sign in path.chars() {
-        match (quote, sign) {
-            (Some(_), _) if escaped => escaped = false,
-            (Some(_), '\\') => escaped = true,
-            (Some(open), _) if open == sign => quote = None,
-            (Some(_), _) => {}
-            (None, '\'' | '"') => quote = Some(sign),
-            (None, '[' | '(') => depth += 1,
-            (None, ']' | ')') => depth = depth.saturating_sub(1),
-            (None, _) => {}
-        }
-        if depth > MAX_NESTING {
-            return Err(Error::too_large(format!(
-                "brackets and parentheses of `path` are nested deeper than {MAX_NESTING}; select \
-                 in several steps"
-            )));
-        }
-    }
-    Ok(())
 }
 
 #[data]
@@ -213,10 +178,11 @@ fn step<'v>(at: &'v Value, token: &Token<'_>) -> Option<&'v Value> {
 
 fn missing(pointer: &Pointer, depth: usize, token: &Token<'_>, at: &Value) -> Error {
     let place: String = pointer.tokens().take(depth).map(|t| format!("/{}", t.encoded())).collect();
-    let name = shortened(&token.decoded());
+    let name = shortened(&token.decoded(), SHOWN_CHARS);
     let message = match at {
         Value::Object(members) => {
-            let mut names: Vec<String> = members.keys().take(NAMED).map(|n| shortened(n)).collect();
+            let mut names: Vec<String> =
+                members.keys().take(NAMED).map(|n| shortened(n, SHOWN_CHARS)).collect();
             if members.len() > NAMED {
                 names.push(format!("and {} more", members.len() - NAMED));
             }
@@ -227,15 +193,10 @@ fn missing(pointer: &Pointer, depth: usize, token: &Token<'_>, at: &Value) -> Er
         }
         _ => format!("there is neither an object nor an array to have a part `{name}`"),
     };
-    Error::not_found(format!("nothing is at `pointer`: at `{}` {message}", shortened(&place)))
-}
-
-/// The start of a text that may be long.
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(100) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
+    Error::not_found(format!(
+        "nothing is at `pointer`: at `{}` {message}",
+        shortened(&place, SHOWN_CHARS)
+    ))
 }
 
 export!(query, get);

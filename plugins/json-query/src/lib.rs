@@ -1,7 +1,7 @@
 //! Runs jq programs over JSON, with jaq, another implementation of the language.
 //!
-//! `src/cases.json` holds what the manual of jq documents; a case that jq answers otherwise says
-//! what and why.
+//! `tests/manual.json` holds what the manual of jq documents; a case that jq answers otherwise is
+//! skipped there and says why, and `tests/cases.json` holds what it answers here.
 
 mod natives;
 mod program;

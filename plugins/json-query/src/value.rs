@@ -1,14 +1,12 @@
 //! From JSON to the values of a program and back.
 
+use ampoule_sdk::number;
 use ampoule_sdk::prelude::*;
 use jaq_json::{Num, Val};
 
 /// How deep a result may be nested: with the object and the list around it, it is as deep as a
 /// value may be.
 pub(crate) const MAX_DEPTH: usize = 98;
-
-/// The integers up to here, and down to its negative, are numbers in JSON; others are texts.
-const MAX_INTEGER: f64 = 9_007_199_254_740_992.0;
 
 /// The value a program sees. A number without a fraction is an integer however it was written, so
 /// that it can be an index.
@@ -76,20 +74,16 @@ pub(crate) fn from_val(val: &Val, depth: usize) -> Result<Value> {
     })
 }
 
-fn from_number(number: &Num) -> Value {
-    match number {
-        Num::Int(n) => from_integer(*n as i64),
+fn from_number(num: &Num) -> Value {
+    match num {
+        Num::Int(n) => number::integer(*n as i64),
         Num::BigInt(n) => {
             let digits = n.to_string();
-            digits.parse().map_or_else(|_| digits.into(), from_integer)
+            digits.parse::<i64>().map_or_else(|_| digits.into(), number::integer)
         }
         Num::Float(n) => from_float(*n),
         Num::Dec(text) => from_float(text.parse().unwrap_or(f64::NAN)),
     }
-}
-
-fn from_integer(n: i64) -> Value {
-    if n.unsigned_abs() > MAX_INTEGER as u64 { n.to_string().into() } else { n.into() }
 }
 
 fn from_float(n: f64) -> Value {
@@ -101,5 +95,5 @@ fn from_float(n: f64) -> Value {
 }
 
 fn is_integer(n: f64) -> bool {
-    n.abs() <= MAX_INTEGER && n % 1.0 == 0.0
+    n.abs() <= number::MAX_SAFE_INTEGER as f64 && n % 1.0 == 0.0
 }

@@ -1,7 +1,7 @@
 //! Data at the beginning of a document.
 
 use ampoule_sdk::prelude::*;
-use ampoule_sdk::serde_json;
+use ampoule_sdk::{number, serde_json};
 
 use crate::read;
 
@@ -55,7 +55,7 @@ pub(crate) fn front_matter(reading: Reading) -> Result<FrontMatter> {
             inner.len()
         )));
     }
-    let value = match format {
+    let mut value = match format {
         Format::Yaml if inner.trim().is_empty() => Value::Object(Map::new()),
         // Its own values know a key that stands there twice.
         Format::Yaml => serde_norway::from_str::<serde_norway::Value>(inner)
@@ -67,7 +67,8 @@ pub(crate) fn front_matter(reading: Reading) -> Result<FrontMatter> {
             .map(|table| from_toml(toml::Value::Table(table)))
             .map_err(|error| malformed("TOML", &error.message()))?,
     };
-    let data = match exact(value) {
+    number::make_exact(&mut value);
+    let data = match value {
         Value::Object(data) => data,
         // Nothing but comments.
         Value::Null => Map::new(),
@@ -98,21 +99,6 @@ fn from_toml(value: toml::Value) -> Value {
         toml::Value::Table(fields) => Value::Object(
             fields.into_iter().map(|(name, value)| (name, from_toml(value))).collect(),
         ),
-    }
-}
-
-/// Integers beyond 2^53 are texts, because many readers of JSON would round them.
-fn exact(value: Value) -> Value {
-    match value {
-        Value::Number(number) if !number.is_f64() => {
-            let large = number.as_i64().is_none_or(|number| number.unsigned_abs() > 1 << 53);
-            if large { number.to_string().into() } else { Value::Number(number) }
-        }
-        Value::Array(items) => items.into_iter().map(exact).collect(),
-        Value::Object(fields) => {
-            Value::Object(fields.into_iter().map(|(name, value)| (name, exact(value))).collect())
-        }
-        value => value,
     }
 }
 

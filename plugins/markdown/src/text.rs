@@ -49,24 +49,8 @@ pub(crate) fn to_text(reading: Reading) -> Result<Output<Plain>> {
     for event in parse(&text[start(&text, &extensions)..], &extensions) {
         writer.event(event);
     }
-    part(&writer.out, max_chars, cursor.as_deref())
-}
-
-/// The part of a text after `cursor`, at most so many characters of it.
-fn part(text: &str, max_chars: usize, cursor: Option<&str>) -> Result<Output<Plain>> {
-    let from = match cursor {
-        None => 0,
-        Some(cursor) => {
-            cursor.parse().ok().filter(|&from| text.is_char_boundary(from)).ok_or_else(|| {
-                Error::bad_arguments("`cursor` is not the `next` of an earlier answer of this tool")
-            })?
-        }
-    };
-    let rest = &text[from..];
-    let end = rest.char_indices().nth(max_chars).map(|(at, _)| at);
-    let part = rest[..end.unwrap_or(rest.len())].to_owned();
-    let next = end.map(|end| (from + end).to_string());
-    Ok(Output::new(Plain { text: part }).with_truncated(next.is_some()).with_next(next))
+    let part = Output::part(&writer.out, max_chars, cursor.as_deref())?;
+    Ok(part.map(|text| Plain { text }))
 }
 
 #[derive(Default)]

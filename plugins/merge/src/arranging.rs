@@ -4,8 +4,9 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use ampoule_sdk::prelude::*;
+use shared_canonical_json::canonical;
 
-use crate::{canonical, default_limit};
+use crate::default_limit;
 
 #[data]
 pub(crate) struct Arrange {
@@ -88,18 +89,18 @@ pub(crate) fn arrange(arrange: Arrange) -> Result<Output<Vec<Value>>> {
         let mut met = BTreeSet::new();
         let mut kept = Vec::with_capacity(items.len());
         for item in items {
-            let parts = unique.iter().map(|name| part(&item, name).map(canonical).transpose());
-            if met.insert(parts.collect::<Result<Vec<_>>>()?) {
+            let parts = unique.iter().map(|name| part(&item, name).map(canonical));
+            if met.insert(parts.collect::<Vec<_>>()) {
                 kept.push(item);
             }
         }
         items = kept;
     }
     if !sort.is_empty() {
-        items = sorted(items, &sort)?;
+        items = sorted(items, &sort);
     }
     if let Some(name) = group {
-        items = grouped(items, &name)?;
+        items = grouped(items, &name);
     }
     Output::page(items, limit as usize, cursor.as_deref())
 }
@@ -133,16 +134,16 @@ enum Key {
 }
 
 impl Key {
-    fn of(value: Option<&Value>, sort: &Sort) -> Result<Key> {
-        Ok(match value {
+    fn of(value: Option<&Value>, sort: &Sort) -> Key {
+        match value {
             None | Some(Value::Null) => Key::Empty,
             Some(Value::Bool(value)) => Key::Bool(*value),
             Some(Value::Number(number)) => Key::Number(number.as_f64().unwrap_or(f64::NAN)),
             Some(Value::String(text)) if sort.ignore_case => Key::Text(text.to_lowercase()),
             Some(Value::String(text)) => Key::Text(text.clone()),
-            Some(value @ Value::Array(_)) => Key::Other(0, canonical(value)?),
-            Some(value @ Value::Object(_)) => Key::Other(1, canonical(value)?),
-        })
+            Some(value @ Value::Array(_)) => Key::Other(0, canonical(value)),
+            Some(value @ Value::Object(_)) => Key::Other(1, canonical(value)),
+        }
     }
 
     fn rank(&self) -> u8 {
@@ -178,30 +179,29 @@ impl Key {
     }
 }
 
-fn sorted(items: Vec<Value>, sort: &[Sort]) -> Result<Vec<Value>> {
-    let mut keyed = Vec::with_capacity(items.len());
-    for item in items {
-        let keys = sort.iter().map(|sort| Key::of(part(&item, &sort.by), sort));
-        keyed.push((keys.collect::<Result<Vec<_>>>()?, item));
-    }
+fn sorted(items: Vec<Value>, sort: &[Sort]) -> Vec<Value> {
+    let keys = |item: &Value| -> Vec<Key> {
+        sort.iter().map(|sort| Key::of(part(item, &sort.by), sort)).collect()
+    };
+    let mut keyed: Vec<_> = items.into_iter().map(|item| (keys(&item), item)).collect();
     keyed.sort_by(|(a, _), (b, _)| {
         let keys = a.iter().zip(b).zip(sort);
         keys.map(|((a, b), sort)| a.compare(b, sort)).find(|o| o.is_ne()).unwrap_or(Ordering::Equal)
     });
-    Ok(keyed.into_iter().map(|(_, item)| item).collect())
+    keyed.into_iter().map(|(_, item)| item).collect()
 }
 
-fn grouped(items: Vec<Value>, name: &str) -> Result<Vec<Value>> {
+fn grouped(items: Vec<Value>, name: &str) -> Vec<Value> {
     let mut places = BTreeMap::new();
     let mut groups: Vec<(Value, Vec<Value>)> = Vec::new();
     for item in items {
         let key = part(&item, name).cloned().unwrap_or_default();
-        let place = *places.entry(canonical(&key)?).or_insert(groups.len());
+        let place = *places.entry(canonical(&key)).or_insert(groups.len());
         match groups.get_mut(place) {
             Some((_, members)) => members.push(item),
             None => groups.push((key, vec![item])),
         }
     }
     let group = |(key, items): (Value, Vec<Value>)| json!({ "key": key, "count": items.len(), "items": items });
-    Ok(groups.into_iter().map(group).collect())
+    groups.into_iter().map(group).collect()
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use ampoule_sdk::prelude::*;
+use shared_canonical_json::canonical;
 
-use crate::{canonical, default_limit};
+use crate::default_limit;
 
 #[data]
 pub(crate) struct Lists {
@@ -64,14 +65,13 @@ pub(crate) fn lists(lists: Lists) -> Result<Output<Vec<Value>>> {
         How::Interleave => interleave(lists),
         How::Union => {
             let mut met = BTreeSet::new();
-            different(lists.into_iter().flatten(), |text| met.insert(text))?
+            different(lists.into_iter().flatten(), |text| met.insert(text))
         }
         How::Intersect | How::Subtract => {
             let mut lists = lists.into_iter();
             let first = lists.next().unwrap_or_default();
-            let others = lists
-                .map(|list| list.iter().map(canonical).collect::<Result<BTreeSet<_>>>())
-                .collect::<Result<Vec<_>>>()?;
+            let others: Vec<BTreeSet<_>> =
+                lists.map(|list| list.iter().map(canonical).collect()).collect();
             let mut met = BTreeSet::new();
             different(first, |text| {
                 let kept = match how {
@@ -79,7 +79,7 @@ pub(crate) fn lists(lists: Lists) -> Result<Output<Vec<Value>>> {
                     _ => !others.iter().any(|other| other.contains(&text)),
                 };
                 kept && met.insert(text)
-            })?
+            })
         }
     };
     Output::page(combined, limit as usize, cursor.as_deref())
@@ -89,14 +89,8 @@ pub(crate) fn lists(lists: Lists) -> Result<Output<Vec<Value>>> {
 fn different(
     items: impl IntoIterator<Item = Value>,
     mut keep: impl FnMut(String) -> bool,
-) -> Result<Vec<Value>> {
-    let mut kept = Vec::new();
-    for item in items {
-        if keep(canonical(&item)?) {
-            kept.push(item);
-        }
-    }
-    Ok(kept)
+) -> Vec<Value> {
+    items.into_iter().filter(|item| keep(canonical(item))).collect()
 }
 
 fn interleave(lists: Vec<Vec<Value>>) -> Vec<Value> {

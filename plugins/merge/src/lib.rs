@@ -23,10 +23,4 @@ pub(crate) fn default_limit() -> u32 {
     DEFAULT_LIMIT
 }
 
-/// A text that is the same for equal values and for no others.
-pub(crate) fn canonical(value: &Value) -> Result<String> {
-    serde_json_canonicalizer::to_string(value)
-        .map_err(|error| Error::invalid_data(format!("a value cannot be compared: {error}")))
-}
-
 export!(objects, lists, arrange);

@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 
 use ampoule_sdk::prelude::*;
+use ampoule_sdk::shortened;
+use shared_canonical_json::canonical;
 
-use crate::canonical;
+/// Characters of a place that a message shows.
+const SHOWN_CHARS: usize = 200;
 
 #[data]
 pub(crate) struct Objects {
@@ -147,9 +150,9 @@ impl Rules {
                 Ok(())
             }
             (Value::Array(into), Value::Array(from), Arrays::Union) => {
-                let mut there = into.iter().map(canonical).collect::<Result<BTreeSet<_>>>()?;
+                let mut there = into.iter().map(canonical).collect::<BTreeSet<_>>();
                 for item in from {
-                    if there.insert(canonical(&item)?) {
+                    if there.insert(canonical(&item)) {
                         into.push(item);
                     }
                 }
@@ -175,23 +178,15 @@ impl Rules {
                     Ok(())
                 }
                 Conflicts::First => Ok(()),
-                Conflicts::Error if canonical(into)? == canonical(&from)? => Ok(()),
+                Conflicts::Error if canonical(into) == canonical(&from) => Ok(()),
                 Conflicts::Error => Err(Error::new(
                     "conflict",
                     format!(
                         "the objects differ at `/{}`; say with `conflicts` which value stays",
-                        shortened(&place.join("/"))
+                        shortened(&place.join("/"), SHOWN_CHARS)
                     ),
                 )),
             },
         }
-    }
-}
-
-/// The start of a text that may be long.
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(200) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
     }
 }

@@ -2,17 +2,9 @@
 
 use ampoule_sdk::http::Response;
 use ampoule_sdk::prelude::*;
-use ampoule_sdk::{blobs, serde_json};
+use ampoule_sdk::serde_json;
 use mime::Mime;
-
-/// How deep JSON may be nested to be given parsed; the host refuses deeper answers.
-const MAX_DEPTH: usize = 90;
-
-/// How many values JSON may have to be given parsed.
-const MAX_VALUES: usize = 500_000;
-
-/// The largest integer that every reader of JSON keeps: 2^53.
-const MAX_INTEGER: u64 = 1 << 53;
+use shared_body::{decode, is_json, is_text, is_xml, parse_json, store};
 
 /// Characters of the body that the message of an error shows.
 const SHOWN: usize = 1_000;
@@ -73,22 +65,16 @@ pub(crate) async fn read(mut response: Response, what: &str) -> Result<Output<An
         media_type.as_ref().is_some_and(|media_type| !is_json(media_type) && !is_text(media_type));
     if binary && error.is_none() {
         let media_type = media_type.as_ref().map_or("application/octet-stream", Mime::as_ref);
-        let mut writer = blobs::create(media_type)?;
-        let mut empty = true;
-        while let Some(chunk) = response.chunk().await? {
-            empty = false;
-            writer.write(&chunk)?;
-        }
-        let truncated = response.truncated();
-        let (kind, body) = match empty {
-            true => (Kind::None, Value::Null),
-            false => (Kind::Blob, serde_json::to_value(writer.finish()?.reference())?),
+        let (kind, body) = match store(&mut response, media_type).await? {
+            None => (Kind::None, Value::Null),
+            Some(blob) => (Kind::Blob, serde_json::to_value(blob)?),
         };
+        let truncated = response.truncated();
         return Ok(Output::new(Answer { status, kind, body, headers }).with_truncated(truncated));
     }
     let bytes = response.bytes().await?;
     let truncated = response.truncated();
-    let (kind, body) = given(bytes, media_type.as_ref(), truncated);
+    let (kind, body) = given(&bytes, media_type.as_ref(), truncated);
     let Some(error) = error else {
         return Ok(Output::new(Answer { status, kind, body, headers }).with_truncated(truncated));
     };
@@ -100,68 +86,23 @@ pub(crate) async fn read(mut response: Response, what: &str) -> Result<Output<An
     let mut message = format!("{what} answered status {status}");
     if !shown.trim().is_empty() {
         message.push_str(": ");
-        message.extend(shown.chars().take(SHOWN));
-        if shown.chars().nth(SHOWN).is_some() {
-            message.push('…');
-        }
+        message.push_str(&ampoule_sdk::shortened(&shown, SHOWN));
     }
     Err(Error { message, ..error }.with_data(json!({ "status": status, "body": body })))
 }
 
-fn is_json(media_type: &Mime) -> bool {
-    media_type.subtype() == mime::JSON || media_type.suffix() == Some(mime::JSON)
-}
-
-fn is_text(media_type: &Mime) -> bool {
-    media_type.type_() == mime::TEXT
-        || media_type.subtype() == mime::XML
-        || media_type.suffix() == Some(mime::XML)
-        || matches!(
-            media_type.essence_str(),
-            "application/javascript"
-                | "application/graphql"
-                | "application/x-ndjson"
-                | "application/jsonl"
-                | "application/x-www-form-urlencoded"
-                | "application/yaml"
-                | "application/x-yaml"
-        )
-}
-
 /// A body as a value or a text. One without a media type is JSON where it reads so.
-fn given(bytes: Vec<u8>, media_type: Option<&Mime>, truncated: bool) -> (Kind, Value) {
+fn given(bytes: &[u8], media_type: Option<&Mime>, truncated: bool) -> (Kind, Value) {
     if bytes.is_empty() {
         return (Kind::None, Value::Null);
     }
     if media_type.is_none_or(is_json)
         && !truncated
-        && let Ok(mut value) = serde_json::from_slice::<Value>(&bytes)
-        && fit(&mut value, 0, &mut 0)
+        && let Ok(value) = parse_json(bytes)
     {
         return (Kind::Json, value);
     }
-    let text = String::from_utf8(bytes)
-        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+    let declares = media_type.is_some_and(|it| is_xml(it) || it.subtype() == mime::HTML);
+    let text = decode(bytes, media_type.map_or("", Mime::as_ref), declares, truncated);
     (Kind::Text, text.into())
-}
-
-/// Writes integers beyond 2^53 as text; `false` where the value is too deep or too large.
-fn fit(value: &mut Value, depth: usize, count: &mut usize) -> bool {
-    *count += 1;
-    if depth > MAX_DEPTH || *count > MAX_VALUES {
-        return false;
-    }
-    match value {
-        Value::Number(number) => {
-            let large = number.as_u64().is_some_and(|number| number > MAX_INTEGER)
-                || number.as_i64().is_some_and(|number| number.unsigned_abs() > MAX_INTEGER);
-            if large {
-                *value = number.to_string().into();
-            }
-            true
-        }
-        Value::Array(items) => items.iter_mut().all(|item| fit(item, depth + 1, count)),
-        Value::Object(fields) => fields.values_mut().all(|field| fit(field, depth + 1, count)),
-        _ => true,
-    }
 }

@@ -15,24 +15,16 @@
 //! order was by priority. The policy may stand in the settings of the binding, where a caller cannot
 //! reach it; then the argument `policy` is refused.
 //!
-//! The expressions are those of the plugin expression; its module is compiled in from there. Paths
-//! are those of JSONPath, by serde_json_path.
-
-#[path = "../../expression/src/cel.rs"]
-mod cel;
+//! The expressions are those of the plugin expression. Paths are those of JSONPath,
+//! as in the plugin json-path.
 
 use ampoule_sdk::context;
 use ampoule_sdk::prelude::*;
-use serde_json_path::JsonPath;
-
-use crate::cel::{Language, run, shortened};
+use shared_cel::{Language, run, shortened};
+use shared_json_path::parse;
 
 /// What stands for what was taken out, where the policy names nothing.
 const REDACTED: &str = "[redacted]";
-
-/// How deep brackets of a path may be nested: the parser of the library reads a filter inside a
-/// filter twice.
-const MAX_NESTING: usize = 10;
 
 /// How many places a policy may redact in one call.
 const MAX_PLACES: usize = 10_000;
@@ -308,26 +300,6 @@ fn reason(led: &[&Rule], otherwise: &str) -> String {
         true => otherwise.to_owned(),
         false => reasons.join("; "),
     }
-}
-
-fn parse(path: &str) -> Result<JsonPath> {
-    let (mut depth, mut deepest) = (0_usize, 0);
-    for sign in path.chars() {
-        match sign {
-            '[' | '(' => depth += 1,
-            ']' | ')' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        deepest = deepest.max(depth);
-    }
-    if path.len() > 4096 || deepest > MAX_NESTING {
-        return Err(Error::bad_arguments(format!(
-            "a path is longer than 4096 bytes, or nests brackets deeper than {MAX_NESTING}"
-        )));
-    }
-    JsonPath::parse(path).map_err(|error| {
-        Error::bad_arguments(format!("`{}` is not a JSONPath: {error}", shortened(&path)))
-    })
 }
 
 /// Takes out what the rules say; answers the places.

@@ -1,9 +1,10 @@
 //! Matches and what their groups hold.
 
+use ampoule_sdk::from_cursor;
 use ampoule_sdk::prelude::*;
 use regex::{Captures, Match, Regex};
 
-use crate::{PAGE_BYTES, compile, offset};
+use crate::{PAGE_BYTES, compile};
 
 /// Characters of one match or group that are shown.
 const MAX_SHOWN: usize = 10_000;
@@ -73,7 +74,7 @@ struct Group {
 pub(crate) fn find(finding: Finding) -> Result<Output<Vec<Found>>> {
     let regex = compile(&finding.pattern, &finding.flags)?;
     let text = finding.text.text()?;
-    let offset = offset(finding.cursor.as_deref())?;
+    let offset: usize = from_cursor(finding.cursor.as_deref())?.unwrap_or(0);
     let mut rest = regex.captures_iter(&text).skip(offset).peekable();
     let mut ruler = Ruler { text: &text, byte: 0, chars: 0 };
     let (mut page, mut size) = (Vec::new(), 0);
@@ -122,10 +123,7 @@ impl Found {
 }
 
 fn shown(text: &str) -> String {
-    match text.char_indices().nth(MAX_SHOWN) {
-        Some((end, _)) => text[..end].to_owned(),
-        None => text.to_owned(),
-    }
+    text.chars().take(MAX_SHOWN).collect()
 }
 
 /// Counts characters from where it last was, so that a whole search counts each once.

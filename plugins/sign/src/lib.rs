@@ -24,6 +24,7 @@ use ampoule_sdk::prelude::*;
 use ampoule_sdk::{secrets, serde_json};
 use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use shared_canonical_json::canonical;
 
 use crate::key::Key;
 
@@ -275,9 +276,7 @@ fn message(
 ) -> Result<Vec<u8>> {
     match (data, json, fields) {
         (Some(data), None, None) => data.bytes(),
-        (None, Some(json), None) => serde_json_canonicalizer::to_vec(&json).map_err(|error| {
-            Error::bad_arguments(format!("`json` has no canonical form: {error}"))
-        }),
+        (None, Some(json), None) => Ok(canonical(&json).into_bytes()),
         (None, None, Some(fields)) => query_string(fields).map(String::into_bytes),
         _ => Err(Error::bad_arguments("give one of `data`, `json` and `fields`")),
     }

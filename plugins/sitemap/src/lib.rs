@@ -2,9 +2,7 @@
 //! and videos, and `xhtml:link` for languages) and robots.txt (RFC 9309).
 //!
 //! What is read is given or fetched. XML is read by `quick-xml`, which knows no entities but XML's
-//! own; gzip by `flate2`, with a bound on what comes out; robots.txt by `texting_robots`. The rules
-//! of that crate and those that `web-scrape` follows while it fetches are two readers of one format:
-//! a common one belongs into a crate that both use.
+//! own; gzip by `flate2`, with a bound on what comes out.
 
 mod xml;
 
@@ -14,7 +12,9 @@ use ampoule_sdk::{block_on, http};
 use flate2::read::MultiGzDecoder;
 use std::io::Read as _;
 use std::time::Duration;
-use texting_robots::Robot;
+
+use shared_robots::Access;
+use url::Url;
 
 use crate::xml::{Entry, Kind, Parsed};
 
@@ -24,14 +24,14 @@ const USER_AGENT: &str = concat!("ampoule/", env!("CARGO_PKG_VERSION"), " (sitem
 /// The largest sitemap: 50 MiB, as the protocol has it.
 const MAX_BYTES: usize = 50 << 20;
 
-/// As much of a robots.txt as is read: 500 KiB (RFC 9309, section 2.5).
-const MAX_ROBOTS: usize = 500 << 10;
-
 /// The most entries of all sitemaps of a call together.
 const MAX_ENTRIES: usize = 200_000;
 
 /// How many sitemaps of an index are fetched at once.
 const AT_ONCE: usize = 4;
+
+/// What paths are relative to where the site is not known.
+const NO_SITE: &str = "http://site.invalid/";
 
 /// How long a request may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -107,13 +107,8 @@ struct Failed {
 async fn sitemap(reading: Reading) -> Result<Output<Read>> {
     let Reading { content, url, follow, contains, since, limit, cursor } = reading;
     let bytes = match (content, url) {
-        (Some(content), None) => {
-            if content.size()? > MAX_BYTES as u64 {
-                return Err(Error::too_large("`content` is larger than 50 MiB"));
-            }
-            content.bytes()?
-        }
-        (None, Some(url)) => fetch(&url, MAX_BYTES).await?,
+        (Some(content), None) => content.at_most(MAX_BYTES as u64)?.bytes()?,
+        (None, Some(url)) => fetch(&url).await?,
         _ => return Err(Error::bad_arguments("give one of `content` and `url`")),
     };
     let mut parsed = parse(bytes)?;
@@ -159,7 +154,7 @@ async fn sitemap(reading: Reading) -> Result<Output<Read>> {
 
 /// A sitemap of an index, which must not be an index again.
 async fn child(url: &str) -> Result<Parsed> {
-    let parsed = parse(fetch(url, MAX_BYTES).await?)?;
+    let parsed = parse(fetch(url).await?)?;
     match parsed.kind {
         Kind::Pages => Ok(parsed),
         Kind::Index => {
@@ -169,17 +164,19 @@ async fn child(url: &str) -> Result<Parsed> {
 }
 
 /// The body of a page that is there.
-async fn fetch(url: &str, max: usize) -> Result<Vec<u8>> {
+async fn fetch(url: &str) -> Result<Vec<u8>> {
     let mut response = http::get(url)
         .header("user-agent", USER_AGENT)
         .timeout(TIMEOUT)
-        .max_bytes(max as u64)
+        .max_bytes(MAX_BYTES as u64)
         .send()
         .await?
         .ok()?;
     let bytes = response.bytes().await?;
     match response.truncated() {
-        true => Err(Error::too_large(format!("the answer of {url} is larger than {max} bytes"))),
+        true => {
+            Err(Error::too_large(format!("the answer of {url} is larger than {MAX_BYTES} bytes")))
+        }
         false => Ok(bytes),
     }
 }
@@ -284,90 +281,39 @@ enum Status {
 #[tool]
 fn robots(asking: Asking) -> Result<Robots> {
     let Asking { content, url, agent, urls } = asking;
-    let none = |status, allowed| Robots {
-        status,
-        allowed: vec![allowed; urls.len()],
-        crawl_delay_s: None,
-        sitemaps: Vec::new(),
-    };
-    let mut bytes = match (content, url) {
-        (Some(content), None) => content.bytes()?,
+    let (site, access) = match (content, url) {
+        (Some(content), None) => {
+            let robots = shared_robots::Robots::parse(&content.bytes()?, &agent);
+            (Url::parse(NO_SITE).or_code("internal")?, Access::Ruled(robots))
+        }
         (None, Some(url)) => {
-            let url = texting_robots::get_robots_url(&url).map_err(|_| {
+            let url = Url::parse(&url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+            let url = url.ok_or_else(|| {
                 Error::bad_arguments("`url` is not a URL of a site, `https://example.org/…`")
             })?;
-            match block_on(fetch(&url, MAX_ROBOTS)) {
-                Ok(bytes) => bytes,
-                Err(error) => match error.code.as_str() {
-                    "unavailable" | "timeout" | "rate-limited" => {
-                        return Ok(none(Status::Unreachable, false));
-                    }
-                    "not-found" | "unauthorized" | "bad-arguments" | "conflict" => {
-                        return Ok(none(Status::Absent, true));
-                    }
-                    _ => return Err(error),
-                },
-            }
+            let access = block_on(shared_robots::fetch(&url, USER_AGENT, TIMEOUT))?;
+            (url, access)
         }
         _ => return Err(Error::bad_arguments("give one of `content` and `url`")),
     };
-    bytes.truncate(MAX_ROBOTS);
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-    // What stands before the version (RFC 9309, section 2.2.1).
-    let token = agent.split(|c: char| !(c.is_ascii_alphabetic() || "-_*".contains(c))).next();
-    let rules = rules(&String::from_utf8_lossy(bytes));
-    let robot = Robot::new(token.unwrap_or("*"), rules.as_bytes()).map_err(|error| {
-        let error: String = format!("{error:#}").chars().take(200).collect();
-        Error::invalid_data(format!("the robots.txt cannot be used: {error}"))
-    })?;
+    let urls = urls.iter().map(|text| {
+        site.join(text).map_err(|error| {
+            Error::bad_arguments(format!("`urls` holds {text:?}, which is no URL: {error}"))
+        })
+    });
+    let urls = urls.collect::<Result<Vec<Url>>>()?;
+    let (status, robots) = match access {
+        Access::Ruled(robots) => (Status::Rules, robots),
+        Access::Open => (Status::Absent, shared_robots::Robots::default()),
+        Access::Closed(_) => (Status::Unreachable, shared_robots::Robots::default()),
+    };
+    let allows = |url: &Url| status != Status::Unreachable && robots.allows(url);
     Ok(Robots {
-        status: Status::Rules,
-        allowed: urls.iter().map(|url| robot.allowed(&normal(url))).collect(),
-        crawl_delay_s: robot.delay.map(f64::from),
-        sitemaps: robot.sitemaps,
+        status,
+        allowed: urls.iter().map(allows).collect(),
+        crawl_delay_s: robots.crawl_delay_s,
+        sitemaps: robots.sitemaps,
     })
-}
-
-/// The file with the paths of its rules in the form in which they are compared.
-fn rules(text: &str) -> String {
-    let mut rules = String::with_capacity(text.len());
-    for line in text.split_inclusive(['\n', '\r']) {
-        let key = line.trim_start().get(..5).unwrap_or_default();
-        match key.eq_ignore_ascii_case("allow") || key.eq_ignore_ascii_case("disal") {
-            true => rules.push_str(&normal(line)),
-            false => rules.push_str(line),
-        }
-    }
-    rules
-}
-
-/// A path in which nothing is percent-encoded that need not be, and digits are capitals (RFC 9309,
-/// section 2.2.2), which `texting_robots` leaves to its caller.
-fn normal(text: &str) -> String {
-    let digit = |byte: Option<&u8>| char::from(*byte?).to_digit(16);
-    let mut normal = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('%') {
-        normal.push_str(&rest[..at]);
-        let bytes = rest.as_bytes();
-        rest = match digit(bytes.get(at + 1)).zip(digit(bytes.get(at + 2))) {
-            Some((high, low)) => {
-                let char = char::from((high << 4 | low) as u8);
-                if char.is_ascii_alphanumeric() || "-._~".contains(char) {
-                    normal.push(char);
-                } else {
-                    normal.push_str(&rest[at..at + 3].to_ascii_uppercase());
-                }
-                &rest[at + 3..]
-            }
-            None => {
-                normal.push('%');
-                &rest[at + 1..]
-            }
-        };
-    }
-    normal.push_str(rest);
-    normal
 }
 
 export!(sitemap, robots);

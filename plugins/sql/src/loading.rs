@@ -1,12 +1,11 @@
 //! Tables and databases into memory.
 
-use std::collections::BTreeSet;
-
 use ampoule_sdk::files;
 use ampoule_sdk::prelude::*;
-use csv::{ReaderBuilder, StringRecord};
+use csv::StringRecord;
 use rusqlite::types::{Value as Sql, ValueRef};
 use rusqlite::{Connection, params_from_iter};
+use shared_table::{Cell, DELIMITERS, guess_delimiter, unique_names};
 
 use crate::failed;
 use crate::values::Given;
@@ -16,9 +15,6 @@ const MAX_DATABASE: u64 = 64 << 20;
 
 /// Columns of a table at most.
 const MAX_COLUMNS: usize = 1000;
-
-/// Integers up to this are the same in every reader of JSON: 2^53.
-const EXACT: u64 = 1 << 53;
 
 /// A table to load.
 #[data]
@@ -126,11 +122,13 @@ fn from_rows(
 }
 
 fn from_csv(connection: &Connection, name: &str, temporary: bool, text: &str) -> Result<()> {
-    let delimiter = guessed(text);
+    let delimiter = guess_delimiter(text.as_bytes(), DELIMITERS, shared_table::reader);
     let mut record = StringRecord::new();
     let mut reader = reader(text, delimiter);
     reader.read_record(&mut record).or_code("invalid-data")?;
-    let columns = unique(&record);
+    // As SQLite compares them.
+    let names = record.iter().map(|name| name.trim().to_owned()).collect();
+    let columns = unique_names(names, str::to_ascii_lowercase);
     if columns.len() > MAX_COLUMNS {
         return Err(too_many());
     }
@@ -199,40 +197,7 @@ fn too_many() -> Error {
 }
 
 fn reader(text: &str, delimiter: u8) -> csv::Reader<&[u8]> {
-    ReaderBuilder::new()
-        .delimiter(delimiter)
-        .has_headers(false)
-        .flexible(true)
-        .from_reader(text.as_bytes())
-}
-
-/// The delimiter that splits the first row into the most cells.
-fn guessed(text: &str) -> u8 {
-    let mut best = (b',', 1);
-    for delimiter in *b",;\t|" {
-        let mut record = StringRecord::new();
-        let read = reader(text, delimiter).read_record(&mut record).unwrap_or(false);
-        if read && record.len() > best.1 {
-            best = (delimiter, record.len());
-        }
-    }
-    best.0
-}
-
-/// The names of the columns, different from one another as SQLite compares them.
-fn unique(record: &StringRecord) -> Vec<String> {
-    let mut seen = BTreeSet::new();
-    let names = record.iter().enumerate().map(|(at, name)| {
-        let mut name = match name.trim() {
-            "" => format!("column_{}", at + 1),
-            name => name.to_owned(),
-        };
-        while !seen.insert(name.to_ascii_lowercase()) {
-            name = format!("{name}_{}", at + 1);
-        }
-        name
-    });
-    names.collect()
+    shared_table::reader(delimiter).from_reader(text.as_bytes())
 }
 
 /// The type of a column of CSV.
@@ -246,11 +211,11 @@ enum Type {
 
 impl Type {
     fn with(self, cell: &str) -> Type {
-        let own = match cell {
-            "" => return self,
-            _ if integer(cell).is_some() => Type::Integer,
-            _ if number(cell).is_some() => Type::Number,
-            _ => Type::Text,
+        let own = match Cell::of(cell) {
+            Cell::Text("") => return self,
+            Cell::Integer(_) => Type::Integer,
+            Cell::Number(_) => Type::Number,
+            Cell::Boolean(_) | Cell::Text(_) => Type::Text,
         };
         match (self, own) {
             (Type::Empty, own) => own,
@@ -262,36 +227,12 @@ impl Type {
 
     /// A cell as a value; an empty one is null, unless its column is text.
     fn value(self, cell: &str) -> Sql {
-        match self {
-            Type::Text => Sql::Text(cell.to_owned()),
-            Type::Integer => integer(cell).map_or(Sql::Null, Sql::Integer),
-            Type::Number => {
-                let number = number(cell).or_else(|| integer(cell).map(|n| n as f64));
-                number.map_or(Sql::Null, Sql::Real)
-            }
-            Type::Empty => Sql::Null,
+        match (self, Cell::of(cell)) {
+            (Type::Text, _) => Sql::Text(cell.to_owned()),
+            (Type::Integer, Cell::Integer(number)) => Sql::Integer(number),
+            (Type::Number, Cell::Number(number)) => Sql::Real(number),
+            (Type::Number, Cell::Integer(number)) => Sql::Real(number as f64),
+            _ => Sql::Null,
         }
     }
-}
-
-/// A whole number to 2^53, without leading zeros: others are codes and ids.
-fn integer(text: &str) -> Option<i64> {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    let plain = digits.len() <= 16
-        && digits.bytes().all(|byte| byte.is_ascii_digit())
-        && (digits.len() == 1 || !digits.starts_with('0'));
-    let number: i64 = if plain { text.parse().ok()? } else { return None };
-    (number.unsigned_abs() <= EXACT && text != "-0").then_some(number)
-}
-
-/// A number with a point or an exponent.
-fn number(text: &str) -> Option<f64> {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    let whole = digits.split(['.', 'e', 'E']).next().unwrap_or_default();
-    let begins = digits.starts_with(|first: char| first == '.' || first.is_ascii_digit());
-    let code = whole.len() > 1 && whole.starts_with('0');
-    if !begins || whole.len() == digits.len() || code || digits.len() > 400 {
-        return None;
-    }
-    text.parse().ok().filter(|number: &f64| number.is_finite())
 }

@@ -1,9 +1,10 @@
 //! Statements run.
 
 use ampoule_sdk::prelude::*;
-use ampoule_sdk::{BlobRef, blobs};
+use ampoule_sdk::{BlobRef, blobs, from_cursor};
 use rusqlite::fallible_iterator::FallibleIterator as _;
 use rusqlite::{Batch, Connection, Statement};
+use shared_table::unique_names;
 
 use crate::rules::Refused;
 use crate::values::{Parameters, shown, size};
@@ -101,12 +102,7 @@ pub(crate) fn query(querying: Querying) -> Result<Output<Answer>> {
     if export && read_only {
         return Err(Error::bad_arguments("`export` needs `read_only` to be false"));
     }
-    let offset: usize = match cursor {
-        None => 0,
-        Some(cursor) => cursor.parse().map_err(|_| {
-            Error::bad_arguments("`cursor` is not the `next` of an earlier answer of this tool")
-        })?,
-    };
+    let offset: usize = from_cursor(cursor.as_deref())?.unwrap_or(0);
     let (mut connection, refused) = Over { tables, database, file }.open(&sql, read_only)?;
     let before = connection.total_changes();
     let mut page = Page { shape: rows, offset, limit: limit as usize, ..Page::default() };
@@ -182,7 +178,8 @@ struct Page {
 impl Page {
     /// Runs a statement to its end or to the end of the part, in place of the one before.
     fn fill(&mut self, statement: &mut Statement<'_>) -> rusqlite::Result<()> {
-        self.columns = unique(statement.column_names());
+        let names = statement.column_names().into_iter().map(str::to_owned).collect();
+        self.columns = unique_names(names, str::to_owned);
         (self.rows, self.next, self.cut) = (Vec::new(), None, 0);
         let (mut seen, mut bytes) = (0, 0);
         let reads = statement.readonly();
@@ -218,16 +215,4 @@ impl Page {
         }
         Ok(())
     }
-}
-
-fn unique<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let mut seen = std::collections::BTreeSet::new();
-    let names = names.enumerate().map(|(at, name)| {
-        let mut name = name.to_owned();
-        while !seen.insert(name.clone()) {
-            name = format!("{name}_{}", at + 1);
-        }
-        name
-    });
-    names.collect()
 }

@@ -1,12 +1,9 @@
 //! Values of SQLite and of JSON.
 
 use ampoule_sdk::prelude::*;
-use ampoule_sdk::serde_json;
+use ampoule_sdk::{number, serde_json};
 use rusqlite::types::{ToSqlOutput, Value as Sql, ValueRef};
 use rusqlite::{Statement, ToSql};
-
-/// Integers up to this are the same in every reader of JSON: 2^53.
-const EXACT: u64 = 1 << 53;
 
 /// Bytes of a text or blob that are shown.
 const MAX_CELL: usize = 64 << 10;
@@ -15,8 +12,7 @@ const MAX_CELL: usize = 64 << 10;
 pub(crate) fn shown(value: ValueRef<'_>) -> (Value, bool) {
     match value {
         ValueRef::Null => (Value::Null, false),
-        ValueRef::Integer(number) if number.unsigned_abs() <= EXACT => (number.into(), false),
-        ValueRef::Integer(number) => (number.to_string().into(), false),
+        ValueRef::Integer(integer) => (number::integer(integer), false),
         // JSON has no infinity.
         ValueRef::Real(number) if number.is_infinite() => {
             (if number > 0.0 { "Infinity" } else { "-Infinity" }.into(), false)

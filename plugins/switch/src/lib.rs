@@ -2,24 +2,18 @@
 //! CEL expression or a JSON Schema, and a port whose condition does not hold stays silent.
 //!
 //! The expressions are those of the plugin expression, the schemas those of json-schema, with the
-//! same bounds; their modules are compiled in from there.
+//! same bounds.
 //!
 //! Parity with the conditions and routers of SmythOS flows, which are expressions of JavaScript or a
 //! model's choice. Two differences: a condition that fails, as by a member that is not there, is an
 //! error that names the branch instead of a branch that is silently not taken; and where no branch
 //! is taken, the value leaves by the default port, so that it is never lost without a word.
 
-#[path = "../../expression/src/cel.rs"]
-mod cel;
-#[path = "../../json-schema/src/check.rs"]
-mod check;
-
 use std::collections::BTreeSet;
 
 use ampoule_sdk::prelude::*;
-
-use crate::cel::{Language, run};
-use crate::check::Checked;
+use shared_cel::{Language, run, shortened};
+use shared_json_schema::Checked;
 
 /// The port of what fits no branch, where the settings name none.
 const DEFAULT: &str = "default";
@@ -92,7 +86,7 @@ fn switch(settings: Settings, inputs: Map<String, Value>) -> Result<Map<String, 
                     Value::Bool(value) => Ok(value),
                     other => Err(Error::invalid_data(format!(
                         "`when` is neither true nor false but {}",
-                        cel::shortened(&other)
+                        shortened(&other)
                     ))),
                 }),
             (None, Some(schema)) => {

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use ampoule_sdk::prelude::*;
-
-/// Integers up to this are the same in every reader of JSON: 2^53.
-const EXACT: u64 = 1 << 53;
+use ampoule_sdk::shortened;
+use shared_table::Cell;
 
 /// Characters of a value that are shown.
 const MAX_SHOWN: usize = 200;
@@ -137,9 +136,9 @@ impl Column {
             Value::String(text) => self.count(text, Type::Text),
             Value::Number(number) => {
                 let text = number.to_string();
-                let kind = match integer(&text) {
-                    Some(_) => Type::Integer,
-                    None => Type::Number,
+                let kind = match Cell::of(&text) {
+                    Cell::Integer(_) => Type::Integer,
+                    _ => Type::Number,
                 };
                 self.numbers.extend(number.as_f64());
                 self.count(&text, kind);
@@ -151,16 +150,17 @@ impl Column {
     /// A cell of CSV, whose type is guessed.
     pub(crate) fn add_text(&mut self, text: &str) {
         self.from_text = true;
-        let kind = if text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false") {
-            Type::Boolean
-        } else if let Some(number) = integer(text) {
-            self.numbers.push(number as f64);
-            Type::Integer
-        } else if let Some(number) = number(text) {
-            self.numbers.push(number);
-            Type::Number
-        } else {
-            Type::Text
+        let kind = match Cell::of(text) {
+            Cell::Boolean(_) => Type::Boolean,
+            Cell::Integer(number) => {
+                self.numbers.push(number as f64);
+                Type::Integer
+            }
+            Cell::Number(number) => {
+                self.numbers.push(number);
+                Type::Number
+            }
+            Cell::Text(_) => Type::Text,
         };
         self.count(text, kind);
     }
@@ -196,8 +196,8 @@ impl Column {
                 max = numbers.last().map(|n| told(*n, kind));
             }
             Type::Text => {
-                min = self.values.keys().next().map(|text| shown(text).into());
-                max = self.values.keys().next_back().map(|text| shown(text).into());
+                min = self.values.keys().next().map(|text| shown(text));
+                max = self.values.keys().next_back().map(|text| shown(text));
                 let lengths = || self.values.keys().map(|text| text.chars().count());
                 (min_length, max_length) = (lengths().min(), lengths().max());
             }
@@ -279,41 +279,16 @@ fn told(number: f64, kind: Type) -> Value {
 }
 
 fn value(text: &str, kind: Type) -> Value {
-    let value = match kind {
-        Type::Boolean => Some(text.eq_ignore_ascii_case("true").into()),
-        Type::Integer | Type::Number => {
-            integer(text).map(Value::from).or_else(|| text.parse::<f64>().ok().map(Value::from))
-        }
-        _ => None,
-    };
-    value.unwrap_or_else(|| shown(text).into())
-}
-
-fn shown(text: &str) -> String {
-    match text.char_indices().nth(MAX_SHOWN) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
+    match (kind, Cell::of(text)) {
+        (Type::Boolean, Cell::Boolean(value)) => value.into(),
+        (Type::Integer | Type::Number, Cell::Integer(number)) => number.into(),
+        (Type::Integer | Type::Number, Cell::Number(number)) => number.into(),
+        // A number of JSON beyond 2^53.
+        (Type::Number, _) => text.parse::<f64>().map_or_else(|_| shown(text), Value::from),
+        _ => shown(text),
     }
 }
 
-/// A whole number to 2^53, without leading zeros.
-fn integer(text: &str) -> Option<i64> {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    let plain = digits.len() <= 16
-        && digits.bytes().all(|byte| byte.is_ascii_digit())
-        && (digits.len() == 1 || !digits.starts_with('0'));
-    let number: i64 = if plain { text.parse().ok()? } else { return None };
-    (number.unsigned_abs() <= EXACT && text != "-0").then_some(number)
-}
-
-/// A number with a point or an exponent: a long whole number is an id.
-fn number(text: &str) -> Option<f64> {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    let whole = digits.split(['.', 'e', 'E']).next().unwrap_or_default();
-    let begins = digits.starts_with(|first: char| first == '.' || first.is_ascii_digit());
-    let code = whole.len() > 1 && whole.starts_with('0');
-    if !begins || whole.len() == digits.len() || code || digits.len() > 400 {
-        return None;
-    }
-    text.parse().ok().filter(|number: &f64| number.is_finite())
+fn shown(text: &str) -> Value {
+    shortened(text, MAX_SHOWN).into()
 }

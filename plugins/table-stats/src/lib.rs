@@ -13,6 +13,7 @@
 mod column;
 mod table;
 
+use ampoule_sdk::from_cursor;
 use ampoule_sdk::prelude::*;
 
 use column::Column;
@@ -103,12 +104,7 @@ struct Described {
 fn table_stats(describing: Describing) -> Result<Output<Described>> {
     let Describing { data, columns, quantiles, top, missing, delimiter, limit, cursor } =
         describing;
-    let offset: usize = match cursor {
-        None => 0,
-        Some(cursor) => cursor.parse().map_err(|_| {
-            Error::bad_arguments("`cursor` is not the `next` of an earlier answer of this tool")
-        })?,
-    };
+    let offset: usize = from_cursor(cursor.as_deref())?.unwrap_or(0);
     let table = match data {
         Data::Rows(_) if delimiter.is_some() => {
             return Err(Error::bad_arguments("`delimiter` is for CSV; `data` is an array"));

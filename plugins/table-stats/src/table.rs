@@ -3,15 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ampoule_sdk::prelude::*;
-use csv::{ByteRecord, ReaderBuilder};
+use csv::ByteRecord;
+use shared_table::{DELIMITERS, guess_delimiter, unique_names};
 
 use crate::column::Column;
 
 /// Columns of a table at most.
 const MAX_COLUMNS: usize = 100_000;
-
-/// Delimiters that are guessed, the likeliest first.
-const DELIMITERS: [u8; 4] = *b",;\t|";
 
 /// A table.
 pub(crate) enum Table {
@@ -29,7 +27,7 @@ impl Table {
     pub(crate) fn csv(content: Content, delimiter: Option<&str>) -> Result<Table> {
         let text = content.text()?;
         let delimiter = match delimiter.map(str::as_bytes) {
-            None => guessed(&text),
+            None => guess_delimiter(text.as_bytes(), DELIMITERS, shared_table::reader),
             Some([byte]) if byte.is_ascii() && !b"\r\n\"".contains(byte) => *byte,
             Some(_) => {
                 return Err(Error::bad_arguments(
@@ -64,17 +62,9 @@ impl Table {
                 if record.len() > MAX_COLUMNS {
                     return Err(too_many());
                 }
-                let mut seen = BTreeSet::new();
-                for (at, cell) in record.iter().enumerate() {
-                    // A text cut at ASCII characters is text.
-                    let name = String::from_utf8_lossy(cell).into_owned();
-                    let empty = name.is_empty();
-                    let mut name = if empty { format!("column_{}", at + 1) } else { name };
-                    while !seen.insert(name.clone()) {
-                        name = format!("{name}_{}", at + 1);
-                    }
-                    names.push(name);
-                }
+                // A text cut at ASCII characters is text.
+                let cells = record.iter().map(|cell| String::from_utf8_lossy(cell).into_owned());
+                names = unique_names(cells.collect(), str::to_owned);
             }
         }
         Ok(names)
@@ -134,22 +124,5 @@ fn too_many() -> Error {
 }
 
 fn reader(text: &str, delimiter: u8) -> csv::Reader<&[u8]> {
-    ReaderBuilder::new()
-        .delimiter(delimiter)
-        .has_headers(false)
-        .flexible(true)
-        .from_reader(text.as_bytes())
-}
-
-/// The delimiter that splits the first row into the most cells.
-fn guessed(text: &str) -> u8 {
-    let mut best = (DELIMITERS[0], 1);
-    for delimiter in DELIMITERS {
-        let mut record = ByteRecord::new();
-        let read = reader(text, delimiter).read_byte_record(&mut record).unwrap_or(false);
-        if read && record.len() > best.1 {
-            best = (delimiter, record.len());
-        }
-    }
-    best.0
+    shared_table::reader(delimiter).from_reader(text.as_bytes())
 }

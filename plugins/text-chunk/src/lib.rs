@@ -2,9 +2,9 @@
 //!
 //! Parity with SmythOS's indexer, which uses LangChain's recursive splitter with 512 and 100: the
 //! mode `recursive` is that algorithm, and `tests/langchain.json` holds what LangChain's own
-//! JavaScript answers (58 of 64 pass, the others are chunks of white space alone). Deliberate differences: sizes count characters (Unicode code
-//! points), not UTF-16 units, and no character is cut in two; a piece without any separator is cut
-//! at the size instead of being left too large; each chunk says where it stands in the text.
+//! JavaScript answers. Deliberate differences: sizes count characters (Unicode code points), not
+//! UTF-16 units, and no character is cut in two; a piece without any separator is cut at the size
+//! instead of being left too large; each chunk says where it stands in the text.
 //!
 //! The crate `text-splitter` was tried first: it brings a random seed from the host, and its
 //! chunks are not LangChain's.
@@ -17,6 +17,7 @@ mod cutting;
 mod levels;
 mod tokens;
 
+use ampoule_sdk::from_cursor;
 use ampoule_sdk::prelude::*;
 
 use cutting::{Cutter, Span};
@@ -141,17 +142,8 @@ fn text_chunk(chunking: Chunking) -> Result<Output<Vec<Chunk>>> {
     if chunking.separators.is_some() && by != By::Recursive {
         return Err(Error::bad_arguments("`separators` is for the mode `recursive`"));
     }
-    if chunking.text.size()? > MAX_BYTES {
-        let most = MAX_BYTES >> 20;
-        return Err(Error::too_large(format!("the text is larger than {most} MiB: cut it first")));
-    }
-    let offset: usize = match &chunking.cursor {
-        None => 0,
-        Some(cursor) => cursor.parse().map_err(|_| {
-            Error::bad_arguments("`cursor` is not the `next` of an earlier answer of this tool")
-        })?,
-    };
-    let text = chunking.text.text()?;
+    let offset: usize = from_cursor(chunking.cursor.as_deref())?.unwrap_or(0);
+    let text = chunking.text.at_most(MAX_BYTES)?.text()?;
     let measure = match chunking.unit {
         Unit::Character => Measure::Characters,
         Unit::Token => Measure::tokens(&text)?,

@@ -1,7 +1,7 @@
 //! Comparing two texts.
 
 use ampoule_sdk::prelude::*;
-use ampoule_sdk::{BlobRef, blobs};
+use ampoule_sdk::{BlobRef, blobs, from_cursor};
 use similar::{Algorithm, ChangeTag, DiffOp, TextDiff, WhitespaceMode};
 use unicode_segmentation::UnicodeSegmentation as _;
 
@@ -212,7 +212,7 @@ pub(crate) fn diff(comparison: Comparison) -> Result<Output<Difference>> {
     };
     let (text, media_type) = match format {
         Format::Changes => {
-            let offset = offset(comparison.cursor.as_deref())?;
+            let offset: usize = from_cursor(comparison.cursor.as_deref())?.unwrap_or(0);
             let mut rest = changes(&diff).skip(offset).peekable();
             let (mut page, mut size) = (Vec::new(), 0);
             while page.len() < comparison.limit as usize
@@ -376,13 +376,4 @@ fn marked(diff: &TextDiff<'_, '_, str>) -> String {
         text.extend([open, &change.text, close]);
     }
     text
-}
-
-/// The number of changes that came before, which is what a cursor of this plugin holds.
-fn offset(cursor: Option<&str>) -> Result<usize> {
-    cursor.map_or(Ok(0), |cursor| {
-        cursor.parse().map_err(|_| {
-            Error::bad_arguments("`cursor` is not the `next` of an earlier answer of this tool")
-        })
-    })
 }

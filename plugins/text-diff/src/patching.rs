@@ -44,13 +44,8 @@ pub(crate) struct Patched {
 /// call fails with `conflict` and names the hunk.
 #[tool]
 pub(crate) fn patch(patching: Patching) -> Result<Patched> {
-    for (name, content) in [("text", &patching.text), ("patch", &patching.patch)] {
-        if content.size()? > MAX_BYTES {
-            let most = MAX_BYTES >> 20;
-            return Err(Error::too_large(format!("`{name}` is larger than {most} MiB")));
-        }
-    }
-    let (text, patch) = (patching.text.text()?, patching.patch.text()?);
+    let read = |content: Content| content.at_most(MAX_BYTES)?.text();
+    let (text, patch) = (read(patching.text)?, read(patching.patch)?);
     let patch = Patch::from_str(&patch).map_err(|error| {
         Error::bad_arguments(format!("`patch` is not a unified diff of one file: {error}"))
     })?;

@@ -15,6 +15,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use ampoule_sdk::prelude::*;
+use shared_canonical_json::canonical;
 
 use crate::similar::most_similar;
 
@@ -133,7 +134,7 @@ fn count(count: Count) -> Result<Decision> {
             continue;
         }
         total += weight;
-        let place = *places.entry(key(&choice, compare)?).or_insert(tally.len());
+        let place = *places.entry(key(&choice, compare)).or_insert(tally.len());
         if place == tally.len() {
             tally.push(Tally { choice, votes: 0, weight: 0.0, share: 0.0 });
         }
@@ -184,14 +185,13 @@ pub(crate) fn checked(weights: Option<Vec<f64>>, many: usize) -> Result<Vec<f64>
 }
 
 /// A text that is the same for the same choices.
-fn key(choice: &Value, compare: Compare) -> Result<String> {
+fn key(choice: &Value, compare: Compare) -> String {
     match (compare, choice) {
         (Compare::Text, Value::String(text)) => {
             let words: Vec<&str> = text.split_whitespace().collect();
-            Ok(Value::from(words.join(" ").to_lowercase()).to_string())
+            Value::from(words.join(" ").to_lowercase()).to_string()
         }
-        _ => serde_json_canonicalizer::to_string(choice)
-            .map_err(|error| Error::invalid_data(format!("a choice cannot be compared: {error}"))),
+        _ => canonical(choice),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Picking the text that is most like the others.
 
+use std::cmp::Ordering;
+
 use ampoule_sdk::prelude::*;
 
 use crate::{EQUAL, checked};
@@ -62,6 +64,10 @@ pub(crate) fn most_similar(answers: Answers) -> Result<Pick> {
     let lengths: Vec<usize> = answers.iter().map(|answer| answer.chars().count()).collect();
     check(&lengths, measure)?;
     let letters: Vec<Vec<char>> = answers.iter().map(|answer| answer.chars().collect()).collect();
+    let pairs: Vec<Pairs> = match measure {
+        Measure::Edits => Vec::new(),
+        Measure::Pairs => answers.iter().map(|answer| Pairs::of(answer)).collect(),
+    };
     let likeness = |a: usize, b: usize| match measure {
         Measure::Edits => {
             let longer = lengths[a].max(lengths[b]);
@@ -73,7 +79,7 @@ pub(crate) fn most_similar(answers: Answers) -> Result<Pick> {
                 }
             }
         }
-        Measure::Pairs => strsim::sorensen_dice(&answers[a], &answers[b]),
+        Measure::Pairs => pairs[a].likeness(&pairs[b]),
     };
     let many = answers.len();
     let mut sums = vec![0.0; many];
@@ -95,6 +101,38 @@ pub(crate) fn most_similar(answers: Answers) -> Result<Pick> {
     let index = leading.next().unwrap_or(0);
     let tie = leading.next().is_some();
     Ok(Pick { answer: answers[index].clone(), index, score: scores[index], scores, tie })
+}
+
+/// The letters of a text without white space, and each with the next, in order. (`strsim` counts the
+/// pairs in a hash table, which asks WASI for a random seed.)
+struct Pairs {
+    letters: Vec<char>,
+    pairs: Vec<(char, char)>,
+}
+
+impl Pairs {
+    fn of(text: &str) -> Pairs {
+        let letters: Vec<char> = text.chars().filter(|char| !char.is_whitespace()).collect();
+        let mut pairs: Vec<_> = letters.windows(2).map(|pair| (pair[0], pair[1])).collect();
+        pairs.sort_unstable();
+        Pairs { letters, pairs }
+    }
+
+    /// The coefficient of Sørensen and Dice: twice the pairs in common, of all pairs.
+    fn likeness(&self, other: &Pairs) -> f64 {
+        if self.letters == other.letters {
+            return 1.0;
+        }
+        let (mut a, mut b, mut common) = (0, 0, 0_usize);
+        while let (Some(one), Some(another)) = (self.pairs.get(a), other.pairs.get(b)) {
+            match one.cmp(another) {
+                Ordering::Less => a += 1,
+                Ordering::Greater => b += 1,
+                Ordering::Equal => (a, b, common) = (a + 1, b + 1, common + 1),
+            }
+        }
+        2.0 * common as f64 / (self.pairs.len() + other.pairs.len()).max(1) as f64
+    }
 }
 
 /// Refuses what would take too long.

@@ -6,9 +6,7 @@
 //!
 //! Scripts of pages are not run, so a page that is made by its scripts is empty here.
 
-mod charset;
 mod page;
-mod robots;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +19,10 @@ use ampoule_sdk::stream::{self, StreamExt};
 use url::Url;
 
 use page::{Fetched, Format, Page};
-use robots::{Access, USER_AGENT};
+use shared_robots::Access;
+
+/// How the plugin calls itself.
+const USER_AGENT: &str = concat!("ampoule/", env!("CARGO_PKG_VERSION"), " (web-scrape)");
 
 /// Pages fetched at once where nobody says how many.
 const AT_ONCE: usize = 4;
@@ -124,7 +125,7 @@ async fn scrape(scraping: Scraping) -> Result<Output<Scraped>> {
             if stopped.get() {
                 return Err(Error::new("cancelled", "the caller asked to finish before"));
             }
-            access.get(&origin(&url)).map_or(Ok(()), |access| access.check(&url))?;
+            access.get(&origin(&url)).map_or(Ok(()), |access| check(access, &url))?;
             let fetched = fetch(&text, &url, timeout, max_bytes).await?;
             fetched.read(format, selector.as_ref())
         };
@@ -193,16 +194,35 @@ fn origin(url: &Url) -> String {
 
 /// What each origin lets be fetched.
 async fn rules(targets: &[Target], at_once: usize, timeout: Duration) -> BTreeMap<String, Access> {
-    let origins: BTreeSet<String> =
-        targets.iter().filter_map(|target| target.url.as_ref().ok().map(origin)).collect();
+    let urls = targets.iter().filter_map(|target| target.url.as_ref().ok());
+    let origins: BTreeMap<String, &Url> = urls.map(|url| (origin(url), url)).collect();
     stream::iter(origins)
-        .map(async |origin| {
-            let access = robots::fetch(&origin, timeout).await;
+        .map(async |(origin, url)| {
+            let access = match shared_robots::fetch(url, USER_AGENT, timeout).await {
+                Ok(access) => access,
+                // The operator has granted pages of this site and not its rules, or no page at all,
+                // which the request for the page will say better.
+                Err(error) if error.code == "denied" => Access::Open,
+                Err(error) => Access::Closed(error),
+            };
             (origin, access)
         })
         .buffer_unordered(at_once)
         .collect()
         .await
+}
+
+/// Whether a URL of an origin may be fetched.
+fn check(access: &Access, url: &Url) -> Result<()> {
+    match access {
+        Access::Open => Ok(()),
+        Access::Ruled(robots) if robots.allows(url) => Ok(()),
+        Access::Ruled(_) => Err(Error::new(
+            "robots",
+            "the site's robots.txt forbids it; set \"robots\": \"ignore\" for a site of your own",
+        )),
+        Access::Closed(error) => Err(error.clone()),
+    }
 }
 
 async fn fetch(text: &str, url: &Url, timeout: Duration, max_bytes: u64) -> Result<Fetched> {

@@ -3,29 +3,19 @@
 use std::collections::BTreeMap;
 
 use ampoule_sdk::prelude::*;
-use dom_query::{Document, Matcher, NodeRef};
-use dom_smoothie::{Article, Config, Readability, TextMode};
+use mime::Mime;
+use shared_body::decode;
+use shared_html::{
+    Document, Matcher, NodeRef, TextMode, base_of, line, make_absolute, markdown, matcher,
+    outermost, parse, remove_hidden, title,
+};
 use url::Url;
-
-use crate::charset::decode;
 
 /// Links given of one page.
 const MAX_LINKS: usize = 1000;
 
 /// Entries of metadata given of one page.
 const MAX_METADATA: usize = 200;
-
-/// Characters of a title, a link's text or a metadata entry.
-const MAX_CHARS: usize = 2000;
-
-/// How deep elements may be nested; browsers flatten pages at 512.
-const MAX_DEPTH: usize = 512;
-
-/// Elements that a page may have to be searched for an article.
-const MAX_ARTICLE_ELEMENTS: usize = 100_000;
-
-/// Elements whose content nobody sees.
-const HIDDEN: &str = "head, script, style, noscript, template, svg, iframe, object";
 
 /// As what to give a page.
 #[data]
@@ -125,10 +115,7 @@ pub(crate) fn selector(text: Option<&str>, format: Format) -> Result<Option<Matc
             "`selector` does not go with the formats `article` and `metadata`",
         ));
     }
-    match Matcher::new(text) {
-        Ok(matcher) => Ok(Some(matcher)),
-        Err(_) => Err(Error::bad_arguments(format!("`selector` {text:?} is no CSS selector"))),
-    }
+    matcher("selector", text).map(Some)
 }
 
 impl Fetched {
@@ -164,24 +151,26 @@ impl Fetched {
             return Ok(page);
         }
         drop(bytes);
-        let document = Document::from(text.as_str());
-        check_depth(&document)?;
+        let document = parse(&text)?;
         page.title = title(&document);
         if format == Format::Html && selector.is_none() {
             page.content = text;
             return Ok(page);
         }
         drop(text);
-        let base = document.base_uri().and_then(|base| at.join(base.trim()).ok());
-        make_absolute(&document, base.as_ref().unwrap_or(&at));
+        make_absolute(&document, &base_of(&document, at.clone()));
         match format {
             Format::Article => article(document, &at, &mut page),
             Format::Metadata => page.metadata = Some(metadata(&document)),
             _ => {
                 if format != Format::Html {
-                    document.select(HIDDEN).remove();
+                    remove_hidden(&document);
                 }
-                page.fill(format, &parts(&document, selector)?);
+                let parts = match selector {
+                    Some(selector) => outermost(&document, selector)?,
+                    None => vec![document.root()],
+                };
+                page.fill(format, &parts);
             }
         }
         Ok(page)
@@ -196,7 +185,7 @@ impl Page {
         };
         match format {
             Format::Html => self.content = joined(|part| part.html().to_string(), "\n"),
-            Format::Text => self.content = joined(plain, "\n"),
+            Format::Text => self.content = joined(shared_html::text, "\n"),
             Format::Links => {
                 let (links, more) = links(parts);
                 self.links = Some(links);
@@ -208,19 +197,10 @@ impl Page {
 }
 
 fn is_text(kind: &str, bytes: &[u8]) -> bool {
-    kind.starts_with("text/")
-        || kind.ends_with("+json")
-        || kind.ends_with("+xml")
-        || matches!(
-            kind,
-            "application/json"
-                | "application/xml"
-                | "application/javascript"
-                | "application/x-ndjson"
-                | "application/yaml"
-                | "application/toml"
-        )
-        || (kind.is_empty() && !bytes.contains(&0) && std::str::from_utf8(bytes).is_ok())
+    match kind.parse::<Mime>() {
+        Ok(kind) => shared_body::is_text(&kind) || shared_body::is_json(&kind),
+        Err(_) => kind.is_empty() && !bytes.contains(&0) && std::str::from_utf8(bytes).is_ok(),
+    }
 }
 
 fn looks_like_html(bytes: &[u8]) -> bool {
@@ -229,88 +209,22 @@ fn looks_like_html(bytes: &[u8]) -> bool {
     ["<!doctype html", "<html", "<head", "<body", "<!--"].iter().any(|tag| head.starts_with(tag))
 }
 
-/// Refuses documents that are deeper than what walks them can go.
-fn check_depth(document: &Document) -> Result<()> {
-    let mut open = vec![(document.root(), 0)];
-    while let Some((node, depth)) = open.pop() {
-        if depth > MAX_DEPTH {
-            let message = format!("its elements are nested deeper than {MAX_DEPTH}");
-            return Err(Error::too_large(message));
-        }
-        open.extend(node.children_it(false).map(|child| (child, depth + 1)));
-    }
-    Ok(())
-}
-
-/// Writes the targets of links and pictures as absolute URLs.
-fn make_absolute(document: &Document, base: &Url) {
-    for (selector, name) in [("a[href], area[href]", "href"), ("img[src]", "src")] {
-        for node in document.select(selector).nodes() {
-            let absolute = node.attr(name).and_then(|value| base.join(value.trim()).ok());
-            if let Some(absolute) = absolute {
-                node.set_attr(name, absolute.as_str());
-            }
-        }
-    }
-}
-
-/// The parts that are selected, none inside another; without a selector, the whole.
-fn parts<'a>(document: &'a Document, selector: Option<&Matcher>) -> Result<Vec<NodeRef<'a>>> {
-    let Some(selector) = selector else { return Ok(vec![document.root()]) };
-    let mut parts = Vec::<NodeRef<'a>>::new();
-    for &node in document.select_matcher(selector).nodes() {
-        // In document order, so that what is inside a part follows it.
-        let inside = parts
-            .last()
-            .is_some_and(|part| node.ancestors_it(None).any(|above| above.id == part.id));
-        if !inside {
-            parts.push(node);
-        }
-    }
-    if parts.is_empty() {
-        return Err(Error::not_found("the selector selects nothing on this page"));
-    }
-    Ok(parts)
-}
-
-/// As CommonMark, the part's own element included.
-fn markdown(part: &NodeRef<'_>) -> String {
-    let text = match part.is_element() {
-        true => Document::fragment(part.html()).root().md(None),
-        false => part.md(None),
-    };
-    text.trim().to_owned()
-}
-
-/// What a person would read, blocks on lines of their own.
-fn plain(part: &NodeRef<'_>) -> String {
-    part.formatted_text().trim().to_owned()
-}
-
 /// The main content as Markdown; the whole page where none can be made out.
 fn article(document: Document, at: &Url, page: &mut Page) {
     let mut found = metadata(&document);
     let whole = document.clone();
-    let config = Config {
-        max_elements_to_parse: MAX_ARTICLE_ELEMENTS,
-        text_mode: TextMode::Markdown,
-        ..Config::default()
-    };
-    let parsed = Readability::with_document(document, Some(at.as_str()), Some(config))
-        .and_then(|mut readability| readability.parse());
-    match parsed {
+    match shared_html::article(document, Some(at.as_str()), TextMode::Markdown) {
         Ok(article) => {
             page.content = article.text_content.trim().to_owned();
             if let Some(title) = line(&article.title) {
                 page.title = Some(title);
             }
-            let Article { byline, excerpt, site_name, published_time, lang, .. } = article;
             let more = [
-                ("byline", byline),
-                ("excerpt", excerpt),
-                ("site_name", site_name),
-                ("published_time", published_time),
-                ("lang", lang),
+                ("byline", article.byline),
+                ("excerpt", article.excerpt),
+                ("site_name", article.site_name),
+                ("published_time", article.published_time),
+                ("lang", article.lang),
             ];
             for (name, text) in more {
                 if let Some(text) = text.as_deref().and_then(line) {
@@ -319,7 +233,7 @@ fn article(document: Document, at: &Url, page: &mut Page) {
             }
         }
         Err(_) => {
-            whole.select(HIDDEN).remove();
+            remove_hidden(&whole);
             page.content = markdown(&whole.root());
         }
     }
@@ -362,10 +276,6 @@ fn target(node: &NodeRef<'_>) -> Option<String> {
     matches!(url.scheme(), "http" | "https").then(|| url.into())
 }
 
-fn title(document: &Document) -> Option<String> {
-    line(&document.select_single("head > title").text())
-}
-
 fn metadata(document: &Document) -> Map<String, Value> {
     let mut found = Map::new();
     if let Some(title) = title(document) {
@@ -391,25 +301,6 @@ fn metadata(document: &Document) -> Map<String, Value> {
         }
     }
     found
-}
-
-/// A text on one line, cut where it is long; `None` where nothing is left.
-fn line(text: &str) -> Option<String> {
-    let mut line = String::new();
-    for word in text.split_whitespace() {
-        if line.len() > 4 * MAX_CHARS {
-            break;
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    if let Some((end, _)) = line.char_indices().nth(MAX_CHARS) {
-        line.truncate(end);
-        line.push('…');
-    }
-    (!line.is_empty()).then_some(line)
 }
 
 #[cfg(test)]

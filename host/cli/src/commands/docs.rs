@@ -1,6 +1,7 @@
 //! `ampoule docs`: the catalogue of plugins, as Markdown.
 
 mod page;
+mod suites;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -37,7 +38,7 @@ pub(super) async fn run(
         return Err(Failure::configuration(reason.clone())
             .hint("The catalogue would not be whole; nothing is written."));
     }
-    let files = files(&host);
+    let files = files(&host)?;
     let folder = args.dir.as_path();
     let stale = stale(folder, &files)?;
     let mut changed = Vec::new();
@@ -81,7 +82,7 @@ pub(super) async fn run(
 }
 
 /// All files of the catalogue, by their names.
-fn files(host: &Host) -> BTreeMap<String, String> {
+fn files(host: &Host) -> Result<BTreeMap<String, String>, Failure> {
     let tools = host.tools();
     let bindings = host.bindings();
     let plugins = bindings.iter().filter_map(|binding| {
@@ -90,14 +91,18 @@ fn files(host: &Host) -> BTreeMap<String, String> {
     });
     let plugins: Vec<_> = plugins.collect();
     let mut files = BTreeMap::new();
+    let mut conformance = Vec::new();
     for (binding, manifest) in &plugins {
         let tools: Vec<_> = tools.iter().filter(|tool| tool.binding == binding.name).collect();
-        let page = page::of_plugin(binding, manifest, &tools);
+        let mut page = page::of_plugin(binding, manifest, &tools);
+        let suites = suites::of_plugin(binding, manifest)?;
+        page.push_str(&page::conformance(&suites));
         files.insert(format!("{}.md", binding.name), format!("{MARK}\n{page}"));
+        conformance.push((binding.name.as_str(), suites));
     }
-    let index = page::index(&plugins);
+    let index = page::index(&plugins) + &page::conformance_index(&conformance);
     files.insert(INDEX.to_owned(), format!("{MARK}\n{index}"));
-    files
+    Ok(files)
 }
 
 /// The pages in a folder that this command has written and would not write now.

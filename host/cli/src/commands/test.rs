@@ -165,6 +165,11 @@ fn suites(args: &TestArgs, binding: &BindingInfo, name: &str) -> Result<Option<P
     {
         return Ok(Some(folder));
     }
+    found_suites(binding, name)
+}
+
+/// The folder of a plugin's suites as it is found here, beside its file or above.
+pub(super) fn found_suites(binding: &BindingInfo, name: &str) -> Result<Option<PathBuf>, Failure> {
     let here = std::env::current_dir().map_err(file_error(Path::new(".")))?;
     let file = std::path::absolute(&binding.path).map_err(file_error(&binding.path))?;
     Ok(ampoule_testing::find_suites(name, [here.as_path(), file.as_path()]))

@@ -51,6 +51,34 @@ fn the_catalogue_is_written_checked_and_cleaned() {
 }
 
 #[test]
+fn public_suites_are_told_with_what_is_left_out() {
+    let folder = Folder::with_plugin();
+    let case = r#"{"title": "a", "arguments": {"text": "a"}}"#;
+    let skipped = r#"{"title": "b", "arguments": {}, "skip": "no <b>"}"#;
+    for (file, head, cases) in [
+        ("own", "", format!("{case}")),
+        ("one", "\"name\": \"Public\", ", format!("{case}, {skipped}")),
+        ("two", "\"name\": \"Public\", ", format!("{case}, {case}")),
+    ] {
+        let text = format!("{{{head}\"cases\": [{cases}]}}");
+        folder.write(&format!("plugins/probe/tests/{file}.json"), text);
+    }
+    let ran = r#"{"by": "make", "passed": 5, "failed": 1, "skipped": 2, "why": "it is old"}"#;
+    folder
+        .write("plugins/probe/tests/ran.json", format!("{{\"name\": \"Large\", \"ran\": {ran}}}"));
+    folder.check(&["docs", "docs"], 0, "", "docs/README.md is written\ndocs/probe.md is written\n");
+    let page = folder.read("docs/probe.md");
+    let told = "\n## Conformance\n\n- Large: 5 of 8 pass\n  - 3: run by `make`: it is old\n\
+                - Public: 3 of 4 pass\n  - 1: no &lt;b>\n";
+    assert!(page.ends_with(told), "{page}");
+    let index = folder.read("docs/README.md");
+    let told = "| plugin | suite | pass | fail | left out |\n| --- | --- | --- | --- | --- |\n\
+                | [probe](probe.md#conformance) | Large | 5 of 8 | 1 | 2 |\n\
+                | [probe](probe.md#conformance) | Public | 3 of 4 |  | 1 |\n";
+    assert!(index.ends_with(told), "{index}");
+}
+
+#[test]
 fn a_plugin_that_is_refused_leaves_the_catalogue_as_it_is() {
     let folder = Folder::with_plugin();
     folder.write("plugins/broken.wasm", "no component");

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ampoule::{BindingInfo, Example, Manifest, Meter, ToolDefinition, ToolKind};
 use serde_json::Value;
 
+use super::suites::Tally;
 use crate::commands::inspect::effects;
 use crate::render::{one_line, parameter_list, safe};
 
@@ -83,6 +84,51 @@ pub(super) fn index(plugins: &[(&BindingInfo, &Manifest)]) -> String {
         }
     }
     page
+}
+
+/// The public suites of a plugin: how many of each pass, and why not all.
+pub(super) fn conformance(suites: &BTreeMap<String, Tally>) -> String {
+    let mut text = String::new();
+    for (name, tally) in suites {
+        if text.is_empty() {
+            text.push_str("\n## Conformance\n\n");
+        }
+        let name = inline(name, 200);
+        let _ = writeln!(text, "- {name}: {} of {} pass", tally.passed, tally.total());
+        let mut reasons: Vec<_> = tally.reasons.iter().collect();
+        // Stable: of those as frequent, in the order of the alphabet.
+        reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        for (reason, count) in reasons {
+            let _ = writeln!(text, "  - {count}: {}", inline(reason, 400));
+        }
+    }
+    text
+}
+
+/// The public suites of all plugins.
+pub(super) fn conformance_index(plugins: &[(&str, BTreeMap<String, Tally>)]) -> String {
+    let mut rows = String::new();
+    for (plugin, suites) in plugins {
+        for (name, tally) in suites {
+            let count = |count: usize| if count == 0 { String::new() } else { count.to_string() };
+            let _ = writeln!(
+                rows,
+                "| [{plugin}]({plugin}.md#conformance) | {} | {} of {} | {} | {} |",
+                cell(&inline(name, 200)),
+                tally.passed,
+                tally.total(),
+                count(tally.failed),
+                count(tally.skipped),
+            );
+        }
+    }
+    match rows.is_empty() {
+        true => rows,
+        false => format!(
+            "\n## Conformance\n\nPublic suites. Why some are left out stands on the plugin's page.\n\n\
+             | plugin | suite | pass | fail | left out |\n| --- | --- | --- | --- | --- |\n{rows}"
+        ),
+    }
 }
 
 /// The capabilities in short, those it works without in brackets.

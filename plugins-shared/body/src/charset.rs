@@ -1,14 +1,15 @@
-//! Bytes of a page as text.
+//! Bytes as text.
 
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252, X_USER_DEFINED};
 
-/// Bytes at its beginning in which HTML declares its encoding.
+/// Bytes at its beginning in which HTML or XML declares its encoding.
 const DECLARATION_BYTES: usize = 1024;
 
 /// Decodes by a byte order mark, the media type, what HTML or XML itself declares, and else as
-/// UTF-8, or as windows-1252 where it is none, as browsers do. What cannot be read becomes U+FFFD;
-/// a character that was `cut` in two at the end is left out.
-pub(crate) fn decode(bytes: &[u8], media_type: &str, declares: bool, cut: bool) -> String {
+/// UTF-8, or as windows-1252 where it is none, as browsers do. `declares` says whether it may declare
+/// its encoding inside. What cannot be read becomes U+FFFD; a character that was `cut` in two at the
+/// end is left out.
+pub fn decode(bytes: &[u8], media_type: &str, declares: bool, cut: bool) -> String {
     let named = value_after(media_type, "charset").and_then(Encoding::for_label);
     let head = &bytes[..bytes.len().min(DECLARATION_BYTES)];
     let encoding = named

@@ -1,10 +1,15 @@
-//! A value checked against a schema, within bounds.
+//! JSON checked against a JSON Schema, within bounds: what the plugins json-schema and switch share.
+//!
+//! [`Checked::new`] refuses, before the library sees it, a schema whose subschemas apply to one value
+//! too often, and a value that would nest the check too deep.
 
-#[path = "graph.rs"]
 mod graph;
 
+use ampoule_sdk::Weight;
 use ampoule_sdk::prelude::*;
-use jsonschema::{Draft, PatternOptions, Registry, Retrieve, Uri, ValidationError, Validator};
+use jsonschema::{PatternOptions, Registry, Retrieve, Uri, Validator};
+
+pub use jsonschema::{Draft, ValidationError};
 
 use self::graph::Graph;
 
@@ -24,8 +29,9 @@ const MAX_MESSAGE: usize = 300;
 const SHOWN: usize = 100;
 
 /// A schema, ready for one value.
-pub(crate) struct Checked<'v> {
-    pub(crate) validator: Validator,
+#[derive(Debug)]
+pub struct Checked<'v> {
+    validator: Validator,
     instance: &'v Value,
 }
 
@@ -34,7 +40,7 @@ impl<'v> Checked<'v> {
     ///
     /// # Errors
     /// `bad-arguments` where the schema is none, `too-large` where the check would be too deep.
-    pub(crate) fn new(
+    pub fn new(
         schema: &Value,
         instance: &'v Value,
         resources: &Map<String, Value>,
@@ -81,8 +87,18 @@ impl<'v> Checked<'v> {
     }
 
     /// Whether the value fits.
-    pub(crate) fn valid(&self) -> bool {
+    pub fn valid(&self) -> bool {
         self.validator.is_valid(self.instance)
+    }
+
+    /// Where the value does not fit first.
+    pub fn first_error(&self) -> Option<ValidationError<'v>> {
+        self.validator.validate(self.instance).err()
+    }
+
+    /// All places where the value does not fit.
+    pub fn errors(&self) -> impl Iterator<Item = ValidationError<'_>> {
+        self.validator.iter_errors(self.instance)
     }
 }
 
@@ -107,7 +123,7 @@ fn unusable(error: ValidationError<'_>) -> Error {
 }
 
 /// The message of the library, with what did not fit where that is small.
-pub(crate) fn message(error: &ValidationError<'_>) -> String {
+pub fn message(error: &ValidationError<'_>) -> String {
     let weight = Weight::of(error.instance());
     match weight.values + weight.text <= SHOWN {
         true => shortened(error),
@@ -116,39 +132,5 @@ pub(crate) fn message(error: &ValidationError<'_>) -> String {
 }
 
 fn shortened(text: &impl ToString) -> String {
-    let text = text.to_string();
-    match text.char_indices().nth(MAX_MESSAGE) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
-}
-
-/// How much a value is.
-pub(crate) struct Weight {
-    /// Itself and what is in it.
-    pub(crate) values: usize,
-    /// Bytes of its texts and names.
-    text: usize,
-    /// How many values are in one another.
-    depth: usize,
-}
-
-impl Weight {
-    pub(crate) fn of(value: &Value) -> Weight {
-        let mut whole = Weight { values: 1, text: 0, depth: 0 };
-        let mut add = |name: usize, part: &Value| {
-            let part = Weight::of(part);
-            whole.values += part.values;
-            whole.text += name + part.text;
-            whole.depth = whole.depth.max(part.depth);
-        };
-        match value {
-            Value::Array(items) => items.iter().for_each(|item| add(0, item)),
-            Value::Object(members) => members.iter().for_each(|(name, m)| add(name.len(), m)),
-            Value::String(text) => whole.text = text.len(),
-            Value::Null | Value::Bool(_) | Value::Number(_) => {}
-        }
-        whole.depth += 1;
-        whole
-    }
+    ampoule_sdk::shortened(&text.to_string(), MAX_MESSAGE)
 }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use ampoule_sdk::number;
 use ampoule_sdk::prelude::*;
 use cel::common::ast::{EntryExpr, Expr, IdedEntryExpr};
 use cel::objects::{Key, OptionalValue};
 use cel::{Context, Env, ExecutionError, IdedExpr, Program, extensions};
 
 /// Bytes of an expression.
-pub(crate) const MAX_EXPRESSION: usize = 8192;
+pub const MAX_EXPRESSION: usize = 8192;
 
 /// How many operators, dots and brackets an expression may have: each may be a level of its tree.
 const MAX_OPERATORS: usize = 400;
@@ -22,22 +23,19 @@ const MAX_TREE: usize = 100;
 /// How deep a result may be nested: as deep as a value may be.
 const MAX_DEPTH: usize = 98;
 
-/// The integers up to here, and down to its negative, are numbers in JSON; others are texts.
-const MAX_INTEGER: u64 = 9_007_199_254_740_992;
-
 /// Characters of a message.
 const MAX_MESSAGE: usize = 400;
 
 /// The functions there are: those of the language, and its extensions for strings, lists,
 /// mathematics and base64.
-pub(crate) struct Language(Arc<Env>);
+pub struct Language(Arc<Env>);
 
 impl Language {
     /// All of them.
     ///
     /// # Errors
     /// `internal` where two of them have one name.
-    pub(crate) fn new() -> Result<Language> {
+    pub fn new() -> Result<Language> {
         let mut env = Env::stdlib();
         for extension in
             [extensions::strings, extensions::lists, extensions::math, extensions::encoders]
@@ -52,7 +50,7 @@ impl Language {
     ///
     /// # Errors
     /// `bad-arguments` where it is none, `too-large` where it is too long or too deep.
-    pub(crate) fn compile(&self, text: &str) -> Result<Program> {
+    pub fn compile(&self, text: &str) -> Result<Program> {
         check(text)?;
         let program = self.0.compile(text).map_err(|error| {
             Error::bad_arguments(format!("not a CEL expression: {}", shortened(&error)))
@@ -67,7 +65,7 @@ impl Language {
     }
 
     /// Variables for expressions.
-    pub(crate) fn variables<'n>(
+    pub fn variables<'n>(
         &self,
         variables: impl IntoIterator<Item = (&'n str, &'n Value)>,
     ) -> Context<'static, 'static> {
@@ -84,7 +82,7 @@ impl Language {
 /// # Errors
 /// `bad-arguments` where it names a variable or function that there is not, `invalid-data` where
 /// it does not fit the values.
-pub(crate) fn run(program: &Program, variables: &Context<'_, '_>) -> Result<Value> {
+pub fn run(program: &Program, variables: &Context<'_, '_>) -> Result<Value> {
     let value = program.execute(variables).map_err(|error| match &error {
         ExecutionError::UndeclaredReference(name) => Error::bad_arguments(format!(
             "there is no variable or function `{}` in the expression",
@@ -211,10 +209,8 @@ fn from_cel(value: &cel::Value, depth: usize) -> Result<Value> {
     Ok(match value {
         cel::Value::Null => Value::Null,
         cel::Value::Bool(value) => (*value).into(),
-        cel::Value::Int(n) if n.unsigned_abs() > MAX_INTEGER => n.to_string().into(),
-        cel::Value::Int(n) => (*n).into(),
-        cel::Value::UInt(n) if *n > MAX_INTEGER => n.to_string().into(),
-        cel::Value::UInt(n) => (*n).into(),
+        cel::Value::Int(n) => number::integer(*n),
+        cel::Value::UInt(n) => number::integer(*n),
         cel::Value::Float(n) if n.is_nan() => "NaN".into(),
         cel::Value::Float(n) if n.is_infinite() && *n > 0.0 => "Infinity".into(),
         cel::Value::Float(n) if n.is_infinite() => "-Infinity".into(),
@@ -260,11 +256,7 @@ fn no_json(kind: &str) -> Error {
     Error::invalid_data(format!("the result is of the type `{kind}`, which JSON has not"))
 }
 
-/// The start of a text that may be long.
-pub(crate) fn shortened(text: &impl ToString) -> String {
-    let text = text.to_string();
-    match text.char_indices().nth(MAX_MESSAGE) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
+/// A message of the library, or what it is about, which may be long.
+pub fn shortened(text: &impl ToString) -> String {
+    ampoule_sdk::shortened(&text.to_string(), MAX_MESSAGE)
 }

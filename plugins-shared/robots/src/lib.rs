@@ -1,4 +1,4 @@
-//! `robots.txt` (RFC 9309).
+//! `robots.txt` (RFC 9309): fetched, read and asked.
 //!
 //! Read here and not by a crate: those there are make a regular expression of each rule or match
 //! in quadratic time, and a `robots.txt` comes from whoever runs the site. Each rule is matched in
@@ -10,129 +10,117 @@ use ampoule_sdk::http;
 use ampoule_sdk::prelude::*;
 use url::Url;
 
-/// How the plugin calls itself; what stands before the `/` is its name in `robots.txt`.
-pub(crate) const USER_AGENT: &str = concat!("ampoule/", env!("CARGO_PKG_VERSION"), " (web-scrape)");
-
-/// Its name in `robots.txt`.
-const NAME: &str = "ampoule";
-
 /// As much of a `robots.txt` as RFC 9309, section 2.5, asks to be read at least.
-const MAX_BYTES: u64 = 500 << 10;
+const MAX_BYTES: usize = 500 << 10;
 
-/// What an origin lets be fetched.
-#[derive(Debug)]
-pub(crate) enum Access {
-    /// Everything.
+/// What a site says about its `robots.txt`.
+#[derive(Clone, Debug)]
+pub enum Access {
+    /// Rules.
+    Ruled(Robots),
+    /// There are none, so everything may be fetched (RFC 9309, section 2.3.1.3).
     Open,
-    /// What these rules allow.
-    Ruled(Rules),
-    /// Nothing, because the rules cannot be had (RFC 9309, section 2.3.1.4).
+    /// They cannot be had, so nothing may be fetched (RFC 9309, section 2.3.1.4).
     Closed(Error),
 }
 
-impl Access {
-    /// Whether a URL of the origin may be fetched.
-    ///
-    /// # Errors
-    /// `robots` where the rules forbid it; why the rules cannot be had.
-    pub(crate) fn check(&self, url: &Url) -> Result<()> {
-        match self {
-            Access::Open => Ok(()),
-            Access::Ruled(rules) if rules.allow(url) => Ok(()),
-            Access::Ruled(_) => Err(Error::new(
-                "robots",
-                "the site's robots.txt forbids it; set \"robots\": \"ignore\" for a site of your \
-                 own",
-            )),
-            Access::Closed(error) => Err(error.clone()),
-        }
-    }
-}
-
-/// Asks an origin for its rules.
-pub(crate) async fn fetch(origin: &str, timeout: Duration) -> Access {
-    match read(origin, timeout).await {
-        Ok(access) => access,
-        // The operator has granted pages of this site and not its rules, or no page at all, which
-        // the request for the page will say better.
-        Err(error) if error.code == "denied" => Access::Open,
-        Err(error) => {
+/// Asks the site of a URL for its rules. `user_agent` is how the crawler calls itself, of which what
+/// stands before the version is its name in `robots.txt`.
+///
+/// # Errors
+/// Those that are not the site's: `denied` and the like.
+pub async fn fetch(url: &Url, user_agent: &str, timeout: Duration) -> Result<Access> {
+    match read(&url.origin().ascii_serialization(), user_agent, timeout).await {
+        Err(error) if matches!(error.code.as_str(), "unavailable" | "timeout" | "rate-limited") => {
             let message = format!("its robots.txt cannot be had: {}", error.message);
-            Access::Closed(Error { message, ..error })
+            Ok(Access::Closed(Error { message, ..error }))
         }
+        read => read,
     }
 }
 
-async fn read(origin: &str, timeout: Duration) -> Result<Access> {
+async fn read(origin: &str, user_agent: &str, timeout: Duration) -> Result<Access> {
     let mut response = http::get(format!("{origin}/robots.txt"))
-        .header("user-agent", USER_AGENT)
+        .header("user-agent", user_agent)
         .timeout(timeout)
-        .max_bytes(MAX_BYTES)
+        .max_bytes(MAX_BYTES as u64)
         .send()
         .await?;
     match response.status() {
-        200..300 => Ok(Access::Ruled(Rules::parse(&response.bytes().await?))),
-        500.. => Err(response.error().unwrap_or_else(|| Error::unavailable(""))),
+        200..300 => Ok(Access::Ruled(Robots::parse(&response.bytes().await?, user_agent))),
+        429 | 500.. => Err(response.error().unwrap_or_else(|| Error::unavailable(""))),
         _ => Ok(Access::Open),
     }
 }
 
-/// The rules that are for this plugin.
-#[derive(Debug, Default)]
-pub(crate) struct Rules(Vec<Rule>);
+/// What a `robots.txt` says to one crawler.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Robots {
+    rules: Vec<Rule>,
+    /// Seconds between requests, where it asks for some.
+    pub crawl_delay_s: Option<f64>,
+    /// The sitemaps that it names.
+    pub sitemaps: Vec<String>,
+}
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct Rule {
     allow: bool,
     /// In normal form; `*` stands for anything, `$` at its end for the end of the path.
     pattern: String,
 }
 
-impl Rules {
-    /// The rules of the groups that name this plugin, else of those for everyone. Lines that
-    /// cannot be read are passed over.
-    pub(crate) fn parse(bytes: &[u8]) -> Rules {
+/// What the groups for one crawler say.
+#[derive(Default)]
+struct Group {
+    rules: Vec<Rule>,
+    crawl_delay_s: Option<f64>,
+}
+
+impl Robots {
+    /// What the groups that name this crawler say, else those for everyone; `*` is everyone. Lines
+    /// that cannot be read are passed over, and so is what comes after the first 500 KiB.
+    pub fn parse(bytes: &[u8], user_agent: &str) -> Robots {
+        let bytes = &bytes[..bytes.len().min(MAX_BYTES)];
         let text = String::from_utf8_lossy(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes));
-        let (mut ours, mut everyones) = (None::<Vec<Rule>>, Vec::new());
-        // Whether the group being read is for this plugin, for everyone, and still being named.
+        let name = token(user_agent);
+        let (mut ours, mut everyones) = (None::<Group>, Group::default());
+        let mut sitemaps = Vec::new();
+        // Whether the group being read is for this crawler, for everyone, and still being named.
         let (mut for_us, mut for_everyone, mut naming) = (false, false, false);
         for line in text.split(['\n', '\r']) {
             let line = line.split('#').next().unwrap_or_default();
             let Some((key, value)) = line.split_once(':') else { continue };
             let (key, value) = (key.trim().to_ascii_lowercase(), value.trim());
-            match key.as_str() {
-                "user-agent" => {
-                    if !naming {
-                        (for_us, for_everyone, naming) = (false, false, true);
-                    }
-                    for_everyone |= value == "*";
-                    if token(value).eq_ignore_ascii_case(NAME) {
-                        for_us = true;
-                        ours.get_or_insert_default();
-                    }
+            if key == "user-agent" {
+                if !naming {
+                    (for_us, for_everyone, naming) = (false, false, true);
                 }
-                "allow" | "disallow" => {
-                    naming = false;
-                    // An empty pattern matches nothing.
-                    if value.is_empty() {
-                        continue;
-                    }
-                    let rule = Rule { allow: key == "allow", pattern: normal(value, b"*$") };
-                    if for_everyone {
-                        everyones.push(rule.clone());
-                    }
-                    if for_us {
-                        ours.get_or_insert_default().push(rule);
-                    }
+                for_everyone |= value == "*";
+                if !name.is_empty() && token(value).eq_ignore_ascii_case(name) {
+                    for_us = true;
+                    ours.get_or_insert_default();
                 }
-                _ => {}
+                continue;
+            }
+            if key == "sitemap" && !value.is_empty() {
+                sitemaps.push(value.to_owned());
+            }
+            if !matches!(key.as_str(), "allow" | "disallow" | "crawl-delay") {
+                continue;
+            }
+            naming = false;
+            let ours = ours.as_mut().filter(|_| for_us);
+            for group in ours.into_iter().chain(for_everyone.then_some(&mut everyones)) {
+                group.add(&key, value);
             }
         }
-        Rules(ours.unwrap_or(everyones))
+        let Group { rules, crawl_delay_s } = ours.unwrap_or(everyones);
+        Robots { rules, crawl_delay_s, sitemaps }
     }
 
-    /// Whether the longest rule that matches allows it; of two as long, the one that does.
-    fn allow(&self, url: &Url) -> bool {
+    /// Whether the longest rule that matches allows a URL; of two as long, the one that does.
+    pub fn allows(&self, url: &Url) -> bool {
         if url.path() == "/robots.txt" {
             return true;
         }
@@ -141,8 +129,26 @@ impl Rules {
             None => url.path().to_owned(),
         };
         let path = normal(&path, b"");
-        let matching = self.0.iter().filter(|rule| matches(&rule.pattern, &path));
+        let matching = self.rules.iter().filter(|rule| matches(&rule.pattern, &path));
         matching.max_by_key(|rule| (rule.pattern.len(), rule.allow)).is_none_or(|rule| rule.allow)
+    }
+}
+
+impl Group {
+    fn add(&mut self, key: &str, value: &str) {
+        match key {
+            "crawl-delay" => {
+                let delay =
+                    value.parse().ok().filter(|delay: &f64| delay.is_finite() && *delay >= 0.0);
+                self.crawl_delay_s = self.crawl_delay_s.or(delay);
+            }
+            // An empty pattern matches nothing.
+            _ if value.is_empty() => {}
+            _ => {
+                let rule = Rule { allow: key == "allow", pattern: normal(value, b"*$") };
+                self.rules.push(rule);
+            }
+        }
     }
 }
 
@@ -207,7 +213,8 @@ mod tests {
 
     fn check(robots: &str, path: &str, allowed: bool) {
         let url = Url::parse("http://a.test").and_then(|url| url.join(path)).expect("a URL");
-        assert_eq!(Rules::parse(robots.as_bytes()).allow(&url), allowed, "{path} in\n{robots}");
+        let read = Robots::parse(robots.as_bytes(), "ampoule/1.0 (test)");
+        assert_eq!(read.allows(&url), allowed, "{path} in\n{robots}");
     }
 
     #[test]
@@ -266,6 +273,27 @@ mod tests {
             ("/100%", "/100%", true),
         ] {
             check(&format!("User-agent: *\nDisallow: {pattern}"), path, !disallowed);
+        }
+    }
+
+    #[test]
+    fn everyone_delays_and_sitemaps() {
+        let text = "Sitemap: https://a.test/s.xml\nUser-agent: *\nCrawl-delay: 2.5\nDisallow: /x\n\
+                    user-agent: Other\ncrawl-delay: -1\nCrawl-delay: 7\nsitemap: /t.xml";
+        let sitemaps = ["https://a.test/s.xml", "/t.xml"];
+        for (name, delay, allowed) in
+            [("*", 2.5, false), ("ampoule", 2.5, false), ("other/2", 7.0, true)]
+        {
+            let robots = Robots::parse(text.as_bytes(), name);
+            assert_eq!(
+                (robots.crawl_delay_s, &robots.sitemaps[..]),
+                (Some(delay), &sitemaps.map(String::from)[..])
+            );
+            assert_eq!(
+                robots.allows(&Url::parse("http://a.test/x").expect("a URL")),
+                allowed,
+                "{name}"
+            );
         }
     }
 
