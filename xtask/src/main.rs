@@ -129,10 +129,14 @@ fn run(command: Command) -> Result<()> {
         Command::Bench { arguments } => {
             let mut plan = Plan::new(&project)?;
             guests::add(&mut plan, &project, &["bench".to_owned()])?;
-            if arguments.first().is_some_and(|kind| kind == "code") {
-                let code = ["ecmascript".to_owned(), "python".to_owned()];
-                components::add_plugins(&mut plan, &project, &code)?;
-                Tool::OtherSandboxes.add_to(&mut plan, &project)?;
+            match arguments.first().map(String::as_str) {
+                Some("code") => {
+                    let code = ["ecmascript".to_owned(), "python".to_owned()];
+                    components::add_plugins(&mut plan, &project, &code)?;
+                    Tool::OtherSandboxes.add_to(&mut plan, &project)?;
+                }
+                Some("plugins") => components::add_plugins(&mut plan, &project, &[])?,
+                _ => {}
             }
             plan.run()?;
             program(&project, "ampoule-bench", &arguments)

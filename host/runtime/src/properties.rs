@@ -15,7 +15,10 @@ use serde_json::{Map, Value, json};
 use crate::egress::{CheckedUrl, Host, UrlError};
 use crate::fuzzing;
 
+/// So many cases in an ordinary run; `AMPOULE_CASES=1000` is a thousand times as many.
 fn cases(cases: u32) -> Config {
+    let times = std::env::var("AMPOULE_CASES").ok().and_then(|times| times.parse().ok());
+    let cases = cases.saturating_mul(times.unwrap_or(1));
     Config { cases, failure_persistence: None, ..Config::default() }
 }
 

@@ -40,6 +40,53 @@ async fn the_call_arrives_as_it_was_made() {
 }
 
 #[tokio::test]
+async fn a_session_is_an_argument_that_the_tool_does_not_see() {
+    let seen: Arc<Mutex<Vec<ToolCall>>> = Arc::default();
+    let keep = seen.clone();
+    let keeper = ToolDefinition { sessions: true, ..tool("code") };
+    // One that has an argument of that name itself is left alone.
+    let own = json!({"type": "object", "properties": {"session": {"type": "string"}}});
+    let other = ToolDefinition { input_schema: own, sessions: true, ..tool("own") };
+    let both = [keeper, other].into_iter().fold(Shelf::default(), |shelf, definition| {
+        let keep = keep.clone();
+        shelf.with(definition, move |call| {
+            keep.lock().unwrap().push(call.clone());
+            std::future::ready(outcome(&call, value(Value::Null)))
+        })
+    });
+    let served = serve_with(both, Era::Old, ServeOptions::default()).await;
+    served.call("code", json!({"x": 1, "session": "s-1", "end_session": true})).await;
+    served.call("code", json!({"x": 1})).await;
+    served.call("own", json!({"session": "mine", "end_session": 7})).await;
+    for (arguments, words) in [
+        (json!({"session": 1}), "`session` is a text"),
+        (json!({"end_session": true}), "needs the `session` to end"),
+        (json!({"session": "s", "end_session": "yes"}), "true or false"),
+    ] {
+        let params = rmcp::model::CallToolRequestParams::new("code");
+        let params = params.with_arguments(arguments.as_object().unwrap().clone());
+        let refused = served.client.call_tool(params).await.unwrap_err().to_string();
+        assert!(refused.contains(words), "{refused}");
+    }
+    let calls = seen.lock().unwrap();
+    let found: Vec<_> = calls
+        .iter()
+        .map(|call| {
+            let session = call.context.session.as_ref();
+            (call.arguments.as_str(), session.map(|session| (session.id.as_str(), session.close)))
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (r#"{"x":1}"#, Some(("s-1", true))),
+            (r#"{"x":1}"#, None),
+            (r#"{"session":"mine","end_session":7}"#, None),
+        ]
+    );
+}
+
+#[tokio::test]
 async fn values_come_structured_and_as_text() {
     let schema = json!({"type": ["array", "null"]});
     for (given, schema, text) in [
