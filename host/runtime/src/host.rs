@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use ampoule_contract::{
-    Account, Audit, CallContext, End, Limits, Meter, Model, Outcome, Receipt, Redact, ToolCall,
-    ToolDefinition, Tools,
+    Account, Ask, AskNobody, Audit, CallContext, End, Limits, Meter, Model, Outcome, Receipt,
+    Redact, ToolCall, ToolDefinition, Tools,
 };
 
+use tokio::sync::watch;
+
 use crate::admit::{Admission, Permit, Wish};
-use crate::ask::{Ask, AskNobody};
 use crate::audit::{Auditor, Beginning, Recorded};
 use crate::cache::Cache;
 use crate::call::Request;
@@ -49,6 +50,8 @@ struct Inner {
     auditor: Auditor,
     seed: String,
     calls: AtomicU64,
+    /// How often the tools were replaced.
+    changes: watch::Sender<u64>,
     pooled: bool,
     discovers: bool,
 }
@@ -236,6 +239,7 @@ impl HostBuilder {
             auditor: self.auditor,
             seed: crate::digest::secret_id()[..8].to_owned(),
             calls: AtomicU64::new(0),
+            changes: watch::Sender::new(0),
             pooled,
             discovers: !self.without_catalogs,
         }));
@@ -441,6 +445,7 @@ impl Host {
         self.0.admission.configure(&loaded.config.concurrency);
         self.0.sessions.configure(&loaded.config.sessions);
         self.install(loaded);
+        self.0.changes.send_modify(|changes| *changes += 1);
         Ok(())
     }
 
@@ -464,6 +469,7 @@ impl Host {
             auditor: inner.auditor.clone(),
             seed: crate::digest::secret_id()[..8].to_owned(),
             calls: AtomicU64::new(0),
+            changes: watch::Sender::new(0),
             pooled: inner.pooled,
             discovers: inner.discovers,
         }))
@@ -642,6 +648,18 @@ impl Host {
 impl Tools for Host {
     fn tools(&self) -> Vec<Arc<ToolDefinition>> {
         self.definitions()
+    }
+
+    fn tools_for(&self, principal: Option<&str>) -> Vec<Arc<ToolDefinition>> {
+        let mut tools = self.definitions();
+        if let Some((_, principal)) = self.registry().principals.of(principal) {
+            tools.retain(|tool| principal.calls(&tool.id).is_ok());
+        }
+        tools
+    }
+
+    fn changes(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.0.changes.subscribe())
     }
 
     async fn call(&self, call: ToolCall) -> Outcome {
