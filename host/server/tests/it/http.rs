@@ -22,21 +22,21 @@ use tokio_util::sync::CancellationToken;
 use crate::harness::*;
 
 const SOON: Duration = Duration::from_secs(10);
-const ALICE: &str = "alice-0123456789abcdef";
-const BOB: &str = "bob-0123456789abcdef";
+pub(crate) const ALICE: &str = "alice-0123456789abcdef";
+pub(crate) const BOB: &str = "bob-0123456789abcdef";
 
 /// A server on loopback.
-struct Web {
+pub(crate) struct Web {
     address: SocketAddr,
     shutdown: CancellationToken,
     server: JoinHandle<Result<(), ServeError>>,
 }
 
 /// An answer, as it came over the wire.
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     head: String,
-    body: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
@@ -47,13 +47,13 @@ impl Answer {
         })
     }
 
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", self.body))
     }
 }
 
 impl Web {
-    async fn start(shelf: Shelf, http: HttpOptions) -> Web {
+    pub(crate) async fn start(shelf: Shelf, http: HttpOptions) -> Web {
         Web::with(shelf, ServeOptions::default(), http).await
     }
 
@@ -65,7 +65,7 @@ impl Web {
         Web { address, shutdown, server: tokio::spawn(serving) }
     }
 
-    async fn client(
+    pub(crate) async fn client(
         &self,
         era: Era,
         token: Option<&str>,
@@ -108,7 +108,7 @@ impl Web {
     }
 
     /// A request of the current revision, with further headers.
-    async fn post(&self, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub(crate) async fn post(&self, headers: &[(&str, &str)], body: &str) -> Answer {
         let headers = [&NEW[..], headers].concat();
         self.send("POST", "/mcp", &headers, body).await
     }
@@ -118,14 +118,14 @@ impl Web {
         self.post(&headers, &call(tool)).await
     }
 
-    async fn end(self) {
+    pub(crate) async fn end(self) {
         self.shutdown.cancel();
         tokio::time::timeout(SOON, self.server).await.unwrap().unwrap().unwrap();
     }
 }
 
 /// What every request of the current revision says.
-const NEW: [(&str, &str); 2] =
+pub(crate) const NEW: [(&str, &str); 2] =
     [("MCP-Protocol-Version", "2026-07-28"), ("Mcp-Method", "tools/call")];
 
 fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> String {
@@ -147,7 +147,7 @@ fn call(tool: &str) -> String {
     call_with(tool, json!({})).to_string()
 }
 
-fn call_with(tool: &str, arguments: Value) -> Value {
+pub(crate) fn call_with(tool: &str, arguments: Value) -> Value {
     let meta = json!({
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
@@ -166,7 +166,7 @@ fn who() -> Shelf {
     })
 }
 
-fn tokens() -> HttpOptions {
+pub(crate) fn tokens() -> HttpOptions {
     let token = |token, who: &str| BearerToken::new(token, Some(who.to_owned())).unwrap();
     let access = Access::Tokens(vec![token(ALICE, "alice"), token(BOB, "bob")]);
     HttpOptions { access, ..HttpOptions::default() }
