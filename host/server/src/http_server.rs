@@ -48,6 +48,9 @@ const PATH: &str = "/mcp";
 /// The most bytes the head of a request may have: 32 KiB.
 const MAX_HEAD_BYTES: usize = 32 << 10;
 
+/// How much of a connection is read ahead: 64 KiB.
+const READ_AT_ONCE: usize = 64 << 10;
+
 /// The most headers a request may have.
 const MAX_HEADERS: usize = 100;
 
@@ -62,6 +65,9 @@ const LARGE_BODIES: usize = 8;
 
 /// How long calls under way may go on when the server is to end.
 const LAST_CALLS: Duration = Duration::from_secs(5);
+
+/// How long the answer to a call takes at most from its end into the stream of a session.
+const INTO_STREAM: Duration = Duration::from_millis(100);
 
 /// How long answers may take that are still on their way then.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
@@ -154,10 +160,12 @@ pub async fn serve_http(
     }
     drop(listener);
     running.close();
-    front.shared.calls.close();
-    if timeout(LAST_CALLS, front.shared.calls.wait()).await.is_err() {
+    let calls = &front.shared.calls;
+    calls.close();
+    if timeout(LAST_CALLS, calls.wait()).await.is_err() {
         tracing::warn!("calls were still under way and were dropped");
     }
+    sleep(INTO_STREAM).await;
     streams.cancel();
     if timeout(LAST_ANSWERS, running.wait()).await.is_err() {
         ending.now.cancel();
@@ -205,7 +213,8 @@ async fn serve_connection(
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(BETWEEN_REQUESTS)
-        .max_buf_size(MAX_HEAD_BYTES)
+        .max_buf_size(READ_AT_ONCE)
+        .max_header_size(MAX_HEAD_BYTES)
         .max_headers(MAX_HEADERS);
     let mut http = pin!(http.serve_connection(TokioIo::new(stream), service));
     let mut first_request = pin!(sleep(front.head_time));
@@ -355,7 +364,10 @@ impl Front {
         let (shared, gone) = (self.shared.clone(), self.streams.clone());
         let server = move || Ok(Server::new(shared.clone(), principal.clone(), gone.clone()));
         let service = StreamableHttpService::new(server, own.clone(), self.config.clone());
+        // Until the answer is there, a call in it is under way.
+        let under_way = self.shared.calls.token();
         let answer = service.handle(request).await;
+        drop(under_way);
         if own.was_full() {
             return come_again("There are as many sessions as there may be.");
         }

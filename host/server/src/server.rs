@@ -53,7 +53,7 @@ pub(crate) struct Shared {
     prompts: Option<Arc<dyn Prompts>>,
     resources: Option<Arc<dyn Resources>>,
     states: States,
-    /// Those who wait for the calls under way wait here.
+    /// Those who wait for the calls and requests under way wait here.
     pub(crate) calls: TaskTracker,
 }
 

@@ -37,7 +37,7 @@ fn it_ends_with_its_input_and_needs_plugins() {
 }
 
 /// The answers to messages on standard input, by their ids.
-fn ask(folder: &Folder, arguments: &[&str], messages: &[Value]) -> impl Fn(u64) -> Value {
+fn ask(folder: &Folder, arguments: &[&str], messages: &[Value]) -> impl Fn(u64) -> Value + use<> {
     let begin = CLIENT.lines().take(2).map(str::to_owned);
     let lines: Vec<_> = begin.chain(messages.iter().map(Value::to_string)).collect();
     let ended = folder.run_with(&[&["mcp"], arguments].concat(), lines.join("\n"));

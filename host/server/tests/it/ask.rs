@@ -196,8 +196,8 @@ async fn what_is_no_answer_is_asked_for_again() {
 #[tokio::test]
 async fn a_client_that_cannot_ask_has_nobody_to_ask() {
     let web = Web::start(shelf(), HttpOptions::default()).await;
-    let answer = web.post(&[("Mcp-Name", "greet")], &call_with("greet", json!({})).to_string());
-    let result = &answer.await.json()["result"];
+    let call = call_with("greet", json!({})).to_string();
+    let result = &web.post(&[("Mcp-Name", "greet")], &call).await.json()["result"];
     assert_eq!(result["_meta"]["ampoule/error"]["code"], "unavailable", "{result}");
     web.end().await;
 }
