@@ -34,6 +34,12 @@
 //!   can act on, and `{code, message, data}` as `ampoule/error` in `_meta`, and as structured
 //!   content too where the tool has no output schema that it would break.
 //! - **A receipt** with every result, as `ampoule/receipt` in `_meta`.
+//! - **Questions** of a tool to a person, where the client can show a form: as a request to the
+//!   client in the older revisions; in the current one as a result that asks for input, after which
+//!   the client makes the call again with the answer. The call then begins anew, so a tool should
+//!   ask before it acts. What has been answered travels with the client, signed.
+//! - **Prompts and resources**, where the embedder offers any.
+//! - **Word of other tools**, where the embedder's tools change.
 //! - **Progress** where the request carries a token, and **log lines**: in older revisions from
 //!   the level set by `logging/setLevel` on (at first `info`), in the current one where the
 //!   request names a level.
@@ -55,6 +61,7 @@
 //! | a message of more than a million values | error -32600 with the request's id |
 //! | a malformed notification or response; anything but a request at the start | passed over |
 //! | an unknown tool, arguments that are no object, an unknown cursor | error -32602 |
+//! | a `requestState` that is forged, older than ten minutes, of another principal, tool or arguments, or used before | error -32602 |
 //!
 //! Over HTTP, before the protocol is spoken:
 //!
