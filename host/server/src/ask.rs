@@ -62,6 +62,8 @@ pub(crate) enum Asking<'a> {
     Client(&'a Peer<RoleServer>),
     /// By the result of its own request.
     Rounds(&'a mut Rounds),
+    /// Not at all: it cannot show a form. Whether there was something to ask.
+    Nobody(&'a mut bool),
 }
 
 impl Asking<'_> {
@@ -72,6 +74,10 @@ impl Asking<'_> {
                 Some(form) => match self {
                     Asking::Client(peer) => elicit(peer, &form).await,
                     Asking::Rounds(rounds) => rounds.answer(&form),
+                    Asking::Nobody(asked) => {
+                        **asked = true;
+                        Answer::Nobody
+                    }
                 },
                 None => {
                     tracing::warn!(tool = question.tool, "a question has no form that MCP knows");
@@ -97,6 +103,8 @@ async fn elicit(peer: &Peer<RoleServer>, form: &Form) -> Answer {
 /// A question as MCP's clients show it: an object with plain fields.
 #[derive(Debug)]
 pub(crate) struct Form {
+    /// Its name among the requests of a result: the question's own, `id` in its meta, or `question`.
+    pub(crate) key: String,
     message: String,
     schema: ElicitationSchema,
     /// The answer is the only field, and not the object.
@@ -121,7 +129,13 @@ impl Form {
         let schema = serde_json::from_value(schema).ok()?;
         // Who asks is told by the host; what stands before it are the plugin's words.
         let message = format!("{}\n\n(The tool `{}` asks.)", question.text, question.tool);
-        Some(Form { message, schema, single })
+        let id = question.meta.as_ref().and_then(|meta| meta["id"].as_str());
+        let is_plain = |id: &&str| {
+            (1..=64).contains(&id.len())
+                && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+        };
+        let key = id.filter(is_plain).unwrap_or("question").to_owned();
+        Some(Form { key, message, schema, single })
     }
 
     /// The form as the parameters of a request to the client.

@@ -11,6 +11,9 @@ const PAGE: usize = 250;
 /// the right place even where entries have come and gone meanwhile.
 const CURSOR: &str = "after:";
 
+/// Entries with their keys, and the cursor that goes on where there are more.
+pub(crate) type Page<T> = (Vec<(String, T)>, Option<String>);
+
 /// The entries after `cursor`, in byte order of their keys, and the cursor that goes on.
 ///
 /// # Errors
@@ -18,7 +21,7 @@ const CURSOR: &str = "after:";
 pub(crate) fn page<T>(
     entries: BTreeMap<String, T>,
     cursor: Option<&str>,
-) -> Result<(Vec<(String, T)>, Option<String>), ErrorData> {
+) -> Result<Page<T>, ErrorData> {
     let after = match cursor.map(|cursor| cursor.strip_prefix(CURSOR)) {
         None => None,
         Some(Some(key)) => Some(key),

@@ -23,9 +23,6 @@ use crate::ask::Form;
 /// How long a person has to answer.
 const TIME: Duration = Duration::from_secs(600);
 
-/// The key of the one question there is in a result.
-const QUESTION: &str = "question";
-
 /// The longest state a client may send: 256 KiB.
 const MAX_STATE_BYTES: usize = 256 << 10;
 
@@ -68,8 +65,9 @@ struct State {
     nonce: [u8; 16],
     /// What the person has said so far, in the order of the questions.
     answered: Vec<Answered>,
-    /// The question that was open.
+    /// The question that was open, and its name among the requests.
     open: [u8; 32],
+    key: String,
 }
 
 /// A question, by its hash, and what was said to it.
@@ -86,8 +84,8 @@ pub(crate) struct Rounds {
     met: usize,
     /// What the person has said now, to the question of this hash.
     said: Option<Answered>,
-    /// The question that nobody has answered yet.
-    open: Option<([u8; 32], ElicitRequest)>,
+    /// The question that nobody has answered yet, by its hash, and its name.
+    open: Option<([u8; 32], String, ElicitRequest)>,
 }
 
 impl States {
@@ -95,7 +93,7 @@ impl States {
     /// The system has no randomness to make a key of.
     pub(crate) fn new() -> Result<States, String> {
         let key = random::<32>()?;
-        let codec = RequestStateCodec::try_new(&key).map_err(|error| error.to_string())?;
+        let codec = RequestStateCodec::try_new(key).map_err(|error| error.to_string())?;
         Ok(States { codec, used: Mutex::default() })
     }
 
@@ -120,13 +118,13 @@ impl States {
             return Err(refused("it is longer than any that was given"));
         }
         let opened = self.codec.open_json_with::<State>(state, &bound.0);
-        let State { nonce, answered, open } =
+        let State { nonce, answered, open, key } =
             opened.map_err(|error| refused(&error.to_string()))?;
         if !self.is_first(nonce) {
             return Err(refused("it has been used before"));
         }
         rounds.answered = answered;
-        let said = responses.and_then(|mut responses| responses.remove(QUESTION));
+        let said = responses.and_then(|mut responses| responses.remove(&key));
         let said = said.and_then(|said| serde_json::from_value(said).ok());
         rounds.said = said.map(|said| Answered { question: open, said });
         Ok(rounds)
@@ -141,21 +139,20 @@ impl States {
         bound: &Bound,
         rounds: Rounds,
     ) -> Result<Option<InputRequiredResult>, ErrorData> {
-        let Some((open, request)) = rounds.open else { return Ok(None) };
+        let Some((open, key, request)) = rounds.open else { return Ok(None) };
         let failed = |why: &str| ErrorData::internal_error(why.to_owned(), None);
         if self.is_full() {
             return Err(failed("too many questions were asked; try again in some minutes"));
         }
         let nonce = random::<16>().map_err(|why| failed(&why))?;
-        let state = State { nonce, answered: rounds.answered, open };
+        let state = State { nonce, answered: rounds.answered, open, key: key.clone() };
         let options = SealOptions::new().associated_data(&bound.0).ttl(TIME);
         let sealed = self.codec.seal_json_with(&state, &options);
         let sealed = sealed.map_err(|error| failed(&error.to_string()))?;
         if sealed.len() > MAX_STATE_BYTES {
             return Err(failed("too much was said in answer to the questions of one call"));
         }
-        let requests =
-            InputRequests::from([(QUESTION.to_owned(), InputRequest::Elicitation(request))]);
+        let requests = InputRequests::from([(key, InputRequest::Elicitation(request))]);
         Ok(Some(InputRequiredResult::new(Some(requests), Some(sealed))))
     }
 
@@ -204,7 +201,7 @@ impl Rounds {
             self.met += 1;
             return answer;
         }
-        self.open = Some((question, ElicitRequest::new(form.params())));
+        self.open = Some((question, form.key.clone(), ElicitRequest::new(form.params())));
         Answer::Later
     }
 }

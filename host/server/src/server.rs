@@ -10,14 +10,15 @@ use ampoule_contract::{
 #[expect(deprecated, reason = "older revisions have it")]
 use rmcp::model::SetLevelRequestParams;
 use rmcp::model::{
-    CallToolRequestMethod, CallToolRequestParams, CallToolResponse, ConstString, CustomRequest,
-    CustomResult, ErrorCode, ErrorData, GetPromptRequestMethod, GetPromptRequestParams,
-    GetPromptResponse, Implementation, InitializeResult, JsonObject, ListPromptsRequestMethod,
-    ListPromptsResult, ListResourceTemplatesRequestMethod, ListResourceTemplatesResult,
-    ListResourcesRequestMethod, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
-    PromptsCapability, ProtocolVersion, ReadResourceRequestMethod, ReadResourceRequestParams,
-    ReadResourceResponse, ResourcesCapability, ServerCapabilities, ServerConfig,
-    SubscriptionFilter, Tool, ToolsCapability,
+    CallToolRequestMethod, CallToolRequestParams, CallToolResponse, ClientCapabilities,
+    ConstString, CustomRequest, CustomResult, ElicitationCapability, ErrorCode, ErrorData,
+    GetPromptRequestMethod, GetPromptRequestParams, GetPromptResponse, Implementation,
+    InitializeResult, JsonObject, ListPromptsRequestMethod, ListPromptsResult,
+    ListResourceTemplatesRequestMethod, ListResourceTemplatesResult, ListResourcesRequestMethod,
+    ListResourcesResult, ListToolsResult, PaginatedRequestParams, PromptsCapability,
+    ProtocolVersion, ReadResourceRequestMethod, ReadResourceRequestParams, ReadResourceResponse,
+    ResourcesCapability, ServerCapabilities, ServerConfig, SubscriptionFilter, Tool,
+    ToolsCapability,
 };
 use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{RoleServer, ServerHandler};
@@ -179,11 +180,13 @@ impl ServerHandler for Server {
         let mut rounds = states.open(&bound, state, request.input_responses)?;
         let version = version(&context);
         let (person, mut questions) = ask::channel();
-        let mut asking = match version.has_initialize() {
-            true => Asking::Client(&context.peer),
-            false => Asking::Rounds(&mut rounds),
-        };
+        let mut in_vain = false;
         let can_ask = ask::can(context.client_capabilities().as_ref());
+        let mut asking = match (can_ask, version.has_initialize()) {
+            (false, _) => Asking::Nobody(&mut in_vain),
+            (true, true) => Asking::Client(&context.peer),
+            (true, false) => Asking::Rounds(&mut rounds),
+        };
         let (sink, mut events) = Events::new(&tool.id, self.wanted(&context));
         let call = ToolCall {
             tool: tool.id.clone(),
@@ -195,7 +198,7 @@ impl ServerHandler for Server {
                 cancel: context.ct.clone(),
                 events: Some(sink),
                 session,
-                ask: can_ask.then_some(person),
+                ask: Some(person),
                 ..CallContext::default()
             },
         };
@@ -229,6 +232,12 @@ impl ServerHandler for Server {
             && let Some(question) = states.ask(&bound, rounds)?
         {
             return Ok(question.into());
+        }
+        let failed = matches!(&outcome.end, End::Failed(error) if error.code == "unavailable");
+        if in_vain && failed && !version.has_initialize() {
+            let mut needed = ClientCapabilities::default();
+            needed.elicitation = Some(ElicitationCapability::default());
+            return Err(ErrorData::missing_required_client_capability(needed));
         }
         Ok(outcome::result(&tool, outcome, events.blocks(), &version).into())
     }

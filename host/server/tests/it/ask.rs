@@ -197,8 +197,11 @@ async fn what_is_no_answer_is_asked_for_again() {
 async fn a_client_that_cannot_ask_has_nobody_to_ask() {
     let web = Web::start(shelf(), HttpOptions::default()).await;
     let call = call_with("greet", json!({})).to_string();
-    let result = &web.post(&[("Mcp-Name", "greet")], &call).await.json()["result"];
-    assert_eq!(result["_meta"]["ampoule/error"]["code"], "unavailable", "{result}");
+    let answer = web.post(&[("Mcp-Name", "greet")], &call).await;
+    assert_eq!(answer.status, 400);
+    let error = &answer.json()["error"];
+    assert_eq!(error["code"], -32021, "{error}");
+    assert!(error["data"].to_string().contains("elicitation"), "{error}");
     web.end().await;
 }
 

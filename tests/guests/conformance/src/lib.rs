@@ -3,8 +3,11 @@
 
 use std::time::Duration;
 
+use ampoule_sdk::bindings::ampoule::plugin::ask as wit;
 use ampoule_sdk::prelude::*;
-use ampoule_sdk::{ask, clock, log, progress};
+use ampoule_sdk::schemars::JsonSchema;
+use ampoule_sdk::serde::de::DeserializeOwned;
+use ampoule_sdk::{ask, clock, log, progress, schema, serde_json};
 
 /// A PNG of one red pixel.
 const PIXEL: &[u8] = include_bytes!("pixel.png");
@@ -187,30 +190,76 @@ fn said(answer: Result<Value>) -> Result<String> {
     }
 }
 
+#[data]
+struct Name {
+    name: String,
+}
+
+#[data]
+struct Confirmation {
+    ok: bool,
+}
+
+#[data]
+struct Color {
+    color: String,
+}
+
+/// Asks under a name of its own, which the suite looks for.
+fn ask_as<T: DeserializeOwned + JsonSchema>(id: &str, text: &str) -> Result<T> {
+    let answer = wit::ask(&wit::Question {
+        kind: "form".to_owned(),
+        text: text.to_owned(),
+        schema: Some(schema::input::<T>().to_value().to_string()),
+        meta: Some(json!({ "id": id }).to_string()),
+    })?;
+    Ok(serde_json::from_str(&answer)?)
+}
+
 /// Ask the person for a name.
 #[tool]
 fn test_input_required_result_elicitation(_: Nothing) -> Result<String> {
-    Ok(format!("Hello, {}!", ask::text("What is your name?")?))
+    Ok(format!("Hello, {}!", ask_as::<Name>("user_name", "What is your name?")?.name))
 }
 
 /// Ask the person to confirm.
 #[tool]
 fn test_input_required_result_request_state(_: Nothing) -> Result<String> {
-    ask::confirm("Please confirm").map(|_| "state-ok".to_owned())
+    ask_as::<Confirmation>("confirm", "Please confirm").map(|_| "state-ok".to_owned())
 }
 
 /// Ask the person to confirm.
 #[tool]
 fn test_input_required_result_tampered_state(_: Nothing) -> Result<String> {
-    ask::confirm("Please confirm").map(|_| "state-ok".to_owned())
+    ask_as::<Confirmation>("confirm", "Please confirm").map(|_| "state-ok".to_owned())
 }
 
 /// Ask the person twice.
 #[tool]
 fn test_input_required_result_multi_round(_: Nothing) -> Result<String> {
-    let name = ask::text("Step 1: What is your name?")?;
-    let colour = ask::text("Step 2: What is your favorite color?")?;
-    Ok(format!("{name} likes {colour}."))
+    let name = ask_as::<Name>("step1", "Step 1: What is your name?")?.name;
+    let color = ask_as::<Color>("step2", "Step 2: What is your favorite color?")?.color;
+    Ok(format!("{name} likes {color}."))
+}
+
+/// Ask the person, where the client cannot.
+#[tool]
+fn test_missing_capability(_: Nothing) -> Result<String> {
+    ask::text("Well?")
+}
+
+/// Report progress, and then ask the person.
+#[tool]
+fn test_streaming_elicitation(_: Nothing) -> Result<String> {
+    progress::report(1.0, Some(2.0), None);
+    ask::text("Well?")
+}
+
+/// Write a line into the log.
+#[tool]
+fn test_logging_tool(_: Nothing) -> String {
+    log::info("a line");
+    "A line was written.".to_owned()
 }
 
 #[data]
@@ -251,5 +300,8 @@ export!(
     test_input_required_result_request_state,
     test_input_required_result_tampered_state,
     test_input_required_result_multi_round,
+    test_missing_capability,
+    test_streaming_elicitation,
+    test_logging_tool,
     test_custom_header,
 );
