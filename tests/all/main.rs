@@ -13,6 +13,7 @@ mod foreign;
 mod hostile;
 mod isolation;
 mod learn;
+mod mcp;
 mod meters;
 mod models;
 mod openapi;

@@ -1,6 +1,7 @@
 //! The command line. Parsing only validates: nothing is opened, run or printed here.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -277,23 +278,49 @@ pub(crate) struct RunArgs {
     pub(crate) timeout: Option<Duration>,
 }
 
-/// Serves all tools over the Model Context Protocol, on stdin and stdout
+/// Serves all tools over the Model Context Protocol, on stdin and stdout or over HTTP
 ///
-/// Nothing but the protocol is printed on stdout; warnings go to stderr.
+/// Nothing but the protocol is printed on stdout; warnings go to stderr. Over HTTP many clients are
+/// served, at `/mcp`: those of this machine, or those who send a bearer token. Each
+/// `[principals.NAME]` of ampoule.toml can have a `token` of its own, whose calls are made for it.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   claude mcp add ampoule -- ampoule mcp --config /path/to/ampoule.toml --workspace .
-  codex mcp add ampoule -- ampoule mcp --config /path/to/ampoule.toml --tools 'json-*' --tools hash")]
+  codex mcp add ampoule -- ampoule mcp --config /path/to/ampoule.toml --tools 'json-*' --tools hash
+  ampoule mcp --http 127.0.0.1:8808
+  MCP_TOKEN=... ampoule mcp --http 0.0.0.0:8808 --token-env MCP_TOKEN --allow-host mcp.example.com")]
 pub(crate) struct McpArgs {
+    /// Serves over HTTP on this address, such as 127.0.0.1:8808; one that other machines reach
+    /// needs a token
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) http: Option<SocketAddr>,
+    /// A name under which clients reach the server, beside those of this machine; may stand more
+    /// than once
+    #[arg(long, value_name = "HOST", requires = "http")]
+    pub(crate) allow_host: Vec<String>,
+    /// An origin whose pages may call the tools from a browser, such as https://app.example.com;
+    /// may stand more than once
+    #[arg(long, value_name = "ORIGIN", requires = "http")]
+    pub(crate) allow_origin: Vec<String>,
+    /// The environment variable that holds the bearer token which clients must send
+    #[arg(long, value_name = "VARIABLE", requires = "http", conflicts_with = "token_file")]
+    pub(crate) token_env: Option<String>,
+    /// The file that holds it
+    #[arg(long, value_name = "FILE", requires = "http", value_hint = ValueHint::FilePath)]
+    pub(crate) token_file: Option<PathBuf>,
     /// Serves only tools whose id matches, such as `files/read` or `json-*`; may stand more than
     /// once
     #[arg(long, value_name = "PATTERN")]
     pub(crate) tools: Vec<String>,
-    /// The folder that the capability `files` reaches; without it there is none
+    /// An agent to serve, as a tool and as a prompt; may stand more than once
+    #[arg(long, value_name = "AGENT.md", value_hint = ValueHint::FilePath)]
+    pub(crate) agent: Vec<PathBuf>,
+    /// The folder that the capability `files` reaches; without it there is none. Where the plugin
+    /// `files` may read it, its files are resources too
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) workspace: Option<PathBuf>,
-    /// Who is asking
+    /// Who is asking; over HTTP, who sends the token of --token-env or --token-file, or no token
     #[arg(long, value_name = "NAME")]
     pub(crate) principal: Option<String>,
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use crate::ask::Ask;
 use crate::blob::Blobs;
 use crate::limits::{Account, Breach};
 use crate::receipt::Receipt;
@@ -126,6 +127,8 @@ pub struct CallContext {
     /// The session it belongs to, where the plugin keeps its state between calls. Absent: the call
     /// meets a fresh instance, which goes with it.
     pub session: Option<Session>,
+    /// Who is asked what its tools want to know of a person. Absent: whom the host asks.
+    pub ask: Option<Arc<dyn Ask>>,
     /// What the host knows of the secrets that the run has used, to take them out of whatever
     /// leaves one of its calls. Absent: only the call and those it makes share it.
     pub state: Option<RunState>,

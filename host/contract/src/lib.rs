@@ -9,10 +9,12 @@
 //! - [`call`]: a call and how it ended ([`ToolCall`], [`Outcome`], [`End`], [`ToolError`]).
 //! - [`limits`]: every limit there is ([`Meter`]), a call's and a run's account ([`Account`]).
 //! - [`receipt`]: what a call used, against its limits ([`Receipt`]).
+//! - [`ask`]: questions to the person behind a call ([`Ask`], [`Question`], [`Answer`]).
 //! - [`blob`]: bytes too large for JSON ([`Blobs`]).
 //! - [`audit`]: what happened, for the record ([`Audit`], [`AuditEvent`], [`Redact`]).
 //! - [`model`]: talking to a language model ([`Model`], [`ModelRequest`], [`ModelEvent`]).
 
+pub mod ask;
 pub mod audit;
 pub mod blob;
 pub mod call;
@@ -23,6 +25,7 @@ pub mod receipt;
 pub mod run_state;
 pub mod tool;
 
+pub use ask::{Answer, Ask, AskNobody, Question};
 pub use audit::{Audit, AuditError, AuditEvent, AuditKind, Redact};
 pub use blob::{Blob, Blobs};
 pub use call::{
@@ -46,6 +49,17 @@ pub trait Tools: Send + Sync {
     ///
     /// A snapshot: it stays as it is when the host reloads.
     fn tools(&self) -> Vec<std::sync::Arc<ToolDefinition>>;
+
+    /// Those of them that may be called for a principal. Default: all.
+    fn tools_for(&self, principal: Option<&str>) -> Vec<std::sync::Arc<ToolDefinition>> {
+        let _ = principal;
+        self.tools()
+    }
+
+    /// Counts how often the tools have become others. Default: they never do.
+    fn changes(&self) -> Option<tokio::sync::watch::Receiver<u64>> {
+        None
+    }
 
     /// Calls a tool. Always answers, with a receipt whatever the end; dropping the future
     /// cancels the call and frees everything it held.

@@ -165,7 +165,9 @@ impl Config {
         if let Some(journal) = &mut config.journal {
             journal.path = folder.join(&journal.path);
         }
-        for source in config.secrets.values_mut() {
+        let tokens =
+            config.principals.values_mut().filter_map(|principal| principal.token.as_mut());
+        for source in config.secrets.values_mut().chain(tokens) {
             if let SecretSource::File(file) = source {
                 *file = folder.join(&*file);
             }
@@ -331,6 +333,8 @@ mod tests {
             "[principals.a]\ntools = [\"a b\"]",
             "[principals.a]\nlimits = { fuels = 1 }",
             "[principals.a]\nlimits = { stack = 1 }",
+            "[principals.a]\ntoken = \"0123456789abcdef\"",
+            "[principals.\"*\"]\ntoken = { env = \"TOKEN\" }",
             "[principals.\"\"]",
             "[principals.\"a\\n\"]",
             "journal = \"log.db\"",

@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use ampoule_contract::{
-    Account, Audit, CallContext, Denial, End, Limits, Meter, Model, Outcome, Receipt, Redact,
-    ToolCall, ToolDefinition, Tools,
+    Account, Ask, AskNobody, Audit, CallContext, Denial, End, Limits, Meter, Model, Outcome,
+    Receipt, Redact, ToolCall, ToolDefinition, Tools,
 };
 
+use tokio::sync::watch;
+
 use crate::admit::{Admission, Permit, Wish};
-use crate::ask::{Ask, AskNobody};
 use crate::audit::{Auditor, Beginning, Recorded};
 use crate::cache::Cache;
 use crate::call::Request;
@@ -51,6 +52,8 @@ struct Inner {
     auditor: Auditor,
     seed: String,
     calls: AtomicU64,
+    /// How often the tools were replaced.
+    changes: watch::Sender<u64>,
     pooled: bool,
     catalogs: Catalogs,
 }
@@ -265,6 +268,7 @@ impl HostBuilder {
             auditor: self.auditor,
             seed: crate::digest::secret_id()[..8].to_owned(),
             calls: AtomicU64::new(0),
+            changes: watch::Sender::new(0),
             pooled,
             catalogs: self.catalogs,
         }));
@@ -483,6 +487,7 @@ impl Host {
         self.0.admission.configure(&loaded.config.concurrency);
         self.0.sessions.configure(&loaded.config.sessions);
         self.install(loaded);
+        self.0.changes.send_modify(|changes| *changes += 1);
         Ok(())
     }
 
@@ -507,6 +512,7 @@ impl Host {
             auditor: inner.auditor.clone(),
             seed: crate::digest::secret_id()[..8].to_owned(),
             calls: AtomicU64::new(0),
+            changes: watch::Sender::new(0),
             pooled: inner.pooled,
             catalogs: inner.catalogs.clone(),
         }))
@@ -691,6 +697,18 @@ impl Host {
 impl Tools for Host {
     fn tools(&self) -> Vec<Arc<ToolDefinition>> {
         self.definitions()
+    }
+
+    fn tools_for(&self, principal: Option<&str>) -> Vec<Arc<ToolDefinition>> {
+        let mut tools = self.definitions();
+        if let Some((_, principal)) = self.registry().principals.of(principal) {
+            tools.retain(|tool| principal.calls(&tool.id).is_ok());
+        }
+        tools
+    }
+
+    fn changes(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.0.changes.subscribe())
     }
 
     async fn call(&self, call: ToolCall) -> Outcome {

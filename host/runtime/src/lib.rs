@@ -36,7 +36,6 @@
 //! its own [`Secrets`], [`Ask`], [`Audit`], models and tools.
 
 mod admit;
-mod ask;
 mod audit;
 mod binary;
 #[allow(missing_docs, unreachable_pub, unused_mut, unused_variables, reason = "generated")]
@@ -87,13 +86,12 @@ mod worker;
 mod workspace;
 
 pub use ampoule_contract::{
-    Account, Audit, AuditError, AuditEvent, AuditKind, Blob, Blobs, Block, Breach, CallContext,
-    CallEvent, Denial, Effects, End, EventSink, Example, Limits, Message, Meter, Model, ModelEvent,
-    ModelInfo, ModelRequest, ModelResponse, ModelStream, ModelTool, Outcome, Output, Part, Problem,
-    Receipt, Redact, RunState, Signal, TokenUsage, ToolCall as Call, ToolDefinition, ToolError,
-    ToolKind, ToolPattern, Tools, Usage,
+    Account, Answer, Ask, AskNobody, Audit, AuditError, AuditEvent, AuditKind, Blob, Blobs, Block,
+    Breach, CallContext, CallEvent, Denial, Effects, End, EventSink, Example, Limits, Message,
+    Meter, Model, ModelEvent, ModelInfo, ModelRequest, ModelResponse, ModelStream, ModelTool,
+    Outcome, Output, Part, Problem, Question, Receipt, Redact, RunState, Signal, TokenUsage,
+    ToolCall as Call, ToolDefinition, ToolError, ToolKind, ToolPattern, Tools, Usage,
 };
-pub use ask::{Answer, Ask, AskNobody, Question};
 pub use config::Config;
 pub use error::HostError;
 pub use function::FunctionTool;

@@ -16,6 +16,7 @@ use ampoule_contract::{Denial, Limits, ToolPattern};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config::SecretSource;
 use crate::egress::{HttpPattern, toml_key};
 use crate::manifest::{FileAccess, LimitValue, limits_over};
 
@@ -37,6 +38,10 @@ pub struct PrincipalConfig {
     pub grant: PrincipalGrant,
     /// Caps on the limits of every call.
     pub limits: BTreeMap<String, LimitValue>,
+    /// Where the bearer token comes from that calls for it bring over HTTP. Default: none, nobody
+    /// calls for it over HTTP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<SecretSource>,
 }
 
 /// What of the bindings' grants is left for a principal. An empty list leaves nothing.
@@ -89,6 +94,9 @@ impl PrincipalConfig {
             return Err(format!(
                 "a principal's name has 1 to {MAX_NAME_BYTES} bytes and no control character"
             ));
+        }
+        if name == EVERYBODY && self.token.is_some() {
+            return Err("`token`: whoever has a token has a name, and a table of that name".into());
         }
         let secrets = self.grant.secrets.iter().flatten();
         if let Some(unknown) = secrets.into_iter().find(|secret| !known(secret)) {

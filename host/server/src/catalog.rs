@@ -8,14 +8,8 @@ use rmcp::model::{ErrorData, JsonObject, ListToolsResult, ProtocolVersion, Tool,
 use serde_json::Value;
 
 use crate::error::ServeError;
+use crate::paging::page;
 use crate::{session, structured};
-
-/// Tools a page. Not fewer, because some clients ask for the first page only.
-const PAGE: usize = 250;
-
-/// What a cursor begins with; the name of the last tool of the page follows. So a page goes on at
-/// the right place even where tools have come and gone meanwhile.
-const CURSOR: &str = "after:";
 
 /// The tools that are served, out of all there are.
 pub(crate) struct Catalog {
@@ -42,7 +36,8 @@ impl Catalog {
         &*self.tools
     }
 
-    /// The tool with a name for models.
+    /// The tool with a name for models; also where a principal may not call it: the call is denied
+    /// then, by a message that says so.
     ///
     /// # Errors
     /// There is none, or it is not served.
@@ -57,31 +52,26 @@ impl Catalog {
         })
     }
 
-    /// The tools after `cursor`, in byte order of their names for models.
+    /// The tools of a principal after `cursor`, in byte order of their names for models.
     ///
     /// # Errors
     /// The cursor is not one that a page before gave.
     pub(crate) fn page(
         &self,
         cursor: Option<&str>,
+        principal: Option<&str>,
         version: &ProtocolVersion,
     ) -> Result<ListToolsResult, ErrorData> {
-        let after = match cursor.map(|cursor| cursor.strip_prefix(CURSOR)) {
-            None => None,
-            Some(Some(name)) => Some(name),
-            Some(None) => return Err(ErrorData::invalid_params("unknown cursor", None)),
-        };
         let mut named = BTreeMap::new();
-        for tool in self.tools.tools().into_iter().filter(|tool| self.serves(tool)) {
+        let tools = self.tools.tools_for(principal).into_iter();
+        for tool in tools.filter(|tool| self.serves(tool)) {
             // As in `find`, the first one of a name has it.
             named.entry(tool.model_name()).or_insert(tool);
         }
-        let mut rest = named.iter().filter(|(name, _)| after.is_none_or(|a| name.as_str() > a));
-        let page: Vec<_> = rest.by_ref().take(PAGE).collect();
-        let last = page.last().map(|(name, _)| format!("{CURSOR}{name}"));
-        let tools = page.into_iter().map(|(name, tool)| describe(name, tool, version)).collect();
+        let (page, next) = page(named, cursor)?;
+        let tools = page.iter().map(|(name, tool)| describe(name, tool, version)).collect();
         let mut result = ListToolsResult::with_all_items(tools);
-        result.next_cursor = last.filter(|_| rest.next().is_some());
+        result.next_cursor = next;
         Ok(result)
     }
 
@@ -90,7 +80,7 @@ impl Catalog {
     }
 }
 
-fn describe(name: &str, tool: &ToolDefinition, version: &ProtocolVersion) -> Tool {
+pub(crate) fn describe(name: &str, tool: &ToolDefinition, version: &ProtocolVersion) -> Tool {
     let effects = tool.effects;
     let hints = ToolAnnotations::new()
         .read_only(effects.read_only)

@@ -18,6 +18,8 @@
 //! # }
 //! ```
 //!
+//! [`serve_http`] serves many clients over streamable HTTP instead, at `/mcp`.
+//!
 //! # What a client sees
 //!
 //! - **Tools** under the names models know them by (`binding` or `binding__tool`), in byte order
@@ -32,14 +34,24 @@
 //!   can act on, and `{code, message, data}` as `ampoule/error` in `_meta`, and as structured
 //!   content too where the tool has no output schema that it would break.
 //! - **A receipt** with every result, as `ampoule/receipt` in `_meta`.
+//! - **Questions** of a tool to a person, where the client can show a form: as a request to the
+//!   client in the older revisions; in the current one as a result that asks for input, after which
+//!   the client makes the call again with the answer. The call then begins anew, so a tool should
+//!   ask before it acts. What has been answered travels with the client, signed.
+//! - **Prompts and resources**, where the embedder offers any.
+//! - **Word of other tools**, where the embedder's tools change.
 //! - **Progress** where the request carries a token, and **log lines**: in older revisions from
 //!   the level set by `logging/setLevel` on (at first `info`), in the current one where the
 //!   request names a level.
 //!
 //! A cancelled call is dropped at once and frees all it held. When the input ends or the output
-//! breaks, calls under way have one more second to answer, then they are dropped too.
+//! breaks, calls under way have one more second to answer, then they are dropped too. Over HTTP a
+//! call of the current revision ends with the request that made it; in older revisions it goes on,
+//! and the session's client can come back for the answer.
 //!
 //! # What is refused
+//!
+//! Over a pipe:
 //!
 //! | input | answer |
 //! | --- | --- |
@@ -49,16 +61,38 @@
 //! | a message of more than a million values | error -32600 with the request's id |
 //! | a malformed notification or response; anything but a request at the start | passed over |
 //! | an unknown tool, arguments that are no object, an unknown cursor | error -32602 |
+//! | a `requestState` that is forged, older than ten minutes, of another principal, tool or arguments, or used before | error -32602 |
 //!
-//! None of these ends the server.
+//! Over HTTP, before the protocol is spoken:
+//!
+//! | request | answer |
+//! | --- | --- |
+//! | a `Host` that is not this machine, an `Origin` that is another site, where nobody has named them | 403, with the flag that would let it in |
+//! | no token, or another one, where tokens are asked for | 401 |
+//! | a head of more than 32 KiB or 100 headers | 431 |
+//! | a body longer than [`ServeOptions::max_message_bytes`] | 413, at the latest when that much has come |
+//! | a body that does not come in time | 408 |
+//! | a body that is no message, as above | 400, with the error as above |
+//! | a session of another principal | 404, as one that is not there |
+//! | more connections or sessions than there may be | 503 |
+//! | a connection that sends no request in time, or is one of too many that have not | closed |
+//!
+//! None of these ends the server. What says who is asking (`Authorization`, cookies) is taken out of
+//! a request before anything else sees it: no tool does.
 
+mod ask;
 mod bounds;
 mod catalog;
 mod content;
 mod error;
 mod events;
+mod http_server;
+mod message;
+mod offers;
 mod options;
 mod outcome;
+mod paging;
+mod rounds;
 mod server;
 mod session;
 mod structured;
@@ -72,9 +106,13 @@ use rmcp::service::ServerInitializeError;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use error::ServeError;
+pub use http_server::{Access, BearerToken, HttpOptions, serve_http};
+pub use offers::{Prompts, Resources};
 pub use options::ServeOptions;
+/// What prompts and resources are made of.
+pub use rmcp::model;
 
-use server::Server;
+use server::{Server, Shared};
 use transport::Lines;
 
 /// Serves on standard input and output until the input ends or
@@ -109,7 +147,8 @@ where
 {
     let lines = Lines::new(input, output, options.max_message_bytes);
     let shutdown = options.shutdown.child_token();
-    let server = Server::new(tools, options, lines.gone())?;
+    let shared = Arc::new(Shared::new(tools, &options)?);
+    let server = Server::new(shared, options.principal, lines.gone());
     let running = match server.serve_with_ct(lines, shutdown).await {
         Ok(running) => running,
         Err(ServerInitializeError::ConnectionClosed(_) | ServerInitializeError::Cancelled) => {

@@ -1,25 +1,38 @@
 //! The requests of one client.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ampoule_contract::{CallContext, End, Outcome, Receipt, ToolCall, ToolDefinition, Tools};
+use ampoule_contract::{
+    Account, CallContext, End, Outcome, Receipt, ToolCall, ToolDefinition, Tools,
+};
 #[expect(deprecated, reason = "older revisions have it")]
 use rmcp::model::SetLevelRequestParams;
 use rmcp::model::{
-    CallToolRequestMethod, CallToolRequestParams, CallToolResponse, ConstString, CustomRequest,
-    CustomResult, ErrorCode, ErrorData, Implementation, InitializeResult, JsonObject,
-    ListToolsResult, PaginatedRequestParams, ProtocolVersion, ServerCapabilities, ServerConfig,
+    CallToolRequestMethod, CallToolRequestParams, CallToolResponse, ClientCapabilities,
+    ConstString, CustomRequest, CustomResult, ElicitationCapability, ErrorCode, ErrorData,
+    GetPromptRequestMethod, GetPromptRequestParams, GetPromptResponse, Implementation,
+    InitializeResult, JsonObject, ListPromptsRequestMethod, ListPromptsResult,
+    ListResourceTemplatesRequestMethod, ListResourceTemplatesResult, ListResourcesRequestMethod,
+    ListResourcesResult, ListToolsResult, PaginatedRequestParams, PromptsCapability,
+    ProtocolVersion, ReadResourceRequestMethod, ReadResourceRequestParams, ReadResourceResponse,
+    ResourcesCapability, ServerCapabilities, ServerConfig, SubscriptionFilter, Tool,
+    ToolsCapability,
 };
-use rmcp::service::RequestContext;
+use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{RoleServer, ServerHandler};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::catalog::Catalog;
+use crate::ask::{self, Asking};
+use crate::catalog::{self, Catalog};
 use crate::error::ServeError;
 use crate::events::{Events, SetLevel, Wanted};
+use crate::offers::{self, Prompts, Resources};
 use crate::options::ServeOptions;
+use crate::rounds::{Bound, States};
 use crate::{outcome, session};
 
 /// How long calls may go on when the client has gone: requests that were piped in are answered,
@@ -33,25 +46,59 @@ with a code and a message. `bad-arguments`: mend what the message names. `denied
 not allowed it; say so to the user instead of trying again. `limit`: ask for less at a time. Where \
 a result was cut and gives a cursor, the same call with that `cursor` goes on.";
 
+/// What all clients are served from.
+pub(crate) struct Shared {
+    catalog: Catalog,
+    workspace: Option<PathBuf>,
+    budget: Option<Arc<Account>>,
+    prompts: Option<Arc<dyn Prompts>>,
+    resources: Option<Arc<dyn Resources>>,
+    states: States,
+    /// Those who wait for the calls and requests under way wait here.
+    pub(crate) calls: TaskTracker,
+}
+
+impl Shared {
+    /// # Errors
+    /// An entry of [`ServeOptions::tools`] is no pattern, or there is no randomness.
+    pub(crate) fn new(tools: Arc<dyn Tools>, options: &ServeOptions) -> Result<Shared, ServeError> {
+        Ok(Shared {
+            catalog: Catalog::new(tools, &options.tools)?,
+            workspace: options.workspace.clone(),
+            budget: options.budget.clone(),
+            prompts: options.prompts.clone(),
+            resources: options.resources.clone(),
+            states: States::new().map_err(ServeError::Key)?,
+            calls: TaskTracker::new(),
+        })
+    }
+}
+
 /// Answers one client.
 pub(crate) struct Server {
-    catalog: Catalog,
-    options: ServeOptions,
+    shared: Arc<Shared>,
+    principal: Option<String>,
     level: SetLevel,
     /// The client has gone.
     gone: CancellationToken,
+    /// Ends what runs for this client alone.
+    alive: CancellationToken,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.alive.cancel();
+    }
 }
 
 impl Server {
-    /// # Errors
-    /// An entry of [`ServeOptions::tools`] is no pattern.
     pub(crate) fn new(
-        tools: Arc<dyn Tools>,
-        options: ServeOptions,
+        shared: Arc<Shared>,
+        principal: Option<String>,
         gone: CancellationToken,
-    ) -> Result<Server, ServeError> {
-        let catalog = Catalog::new(tools, &options.tools)?;
-        Ok(Server { catalog, options, level: SetLevel::default(), gone })
+    ) -> Server {
+        let (level, alive) = (SetLevel::default(), CancellationToken::new());
+        Server { shared, principal, level, gone, alive }
     }
 
     /// What of a call's events the client wants.
@@ -64,6 +111,16 @@ impl Server {
         Wanted { progress: context.meta.get_progress_token(), log }
     }
 
+    /// The resources, where there are any.
+    fn resources<M: ConstString>(&self) -> Result<&dyn Resources, ErrorData> {
+        self.shared.resources.as_deref().ok_or_else(ErrorData::method_not_found::<M>)
+    }
+
+    /// The prompts, where there are any.
+    fn prompts<M: ConstString>(&self) -> Result<&dyn Prompts, ErrorData> {
+        self.shared.prompts.as_deref().ok_or_else(ErrorData::method_not_found::<M>)
+    }
+
     /// Runs a call; nothing, where it was dropped.
     async fn run(&self, call: ToolCall, cancelled: &CancellationToken) -> Option<Outcome> {
         let gone = async {
@@ -73,7 +130,7 @@ impl Server {
         tokio::select! {
             // First, so that a call that heeds the token ends with a receipt.
             biased;
-            outcome = self.catalog.tools().call(call) => Some(outcome),
+            outcome = self.shared.catalog.tools().call(call) => Some(outcome),
             () = cancelled.cancelled() => None,
             () = gone => None,
         }
@@ -82,8 +139,15 @@ impl Server {
 
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
-        let mut capabilities = ServerCapabilities::builder().enable_tools().build();
+        let mut capabilities = ServerCapabilities::default();
         capabilities.logging = Some(JsonObject::new());
+        let changes = self.shared.catalog.tools().changes().is_some();
+        let mut tools = ToolsCapability::default();
+        tools.list_changed = changes.then_some(true);
+        capabilities.tools = Some(tools);
+        capabilities.prompts = self.shared.prompts.as_ref().map(|_| PromptsCapability::default());
+        let resources = self.shared.resources.as_ref();
+        capabilities.resources = resources.map(|_| ResourcesCapability::default());
         let about = Implementation::new("ampoule", env!("CARGO_PKG_VERSION"))
             .with_title("Ampoule")
             .with_description("Sealed WebAssembly tools");
@@ -96,7 +160,7 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         let cursor = request.and_then(|request| request.cursor);
-        self.catalog.page(cursor.as_deref(), &version(&context))
+        self.shared.catalog.page(cursor.as_deref(), self.principal.as_deref(), &version(&context))
     }
 
     async fn call_tool(
@@ -104,23 +168,41 @@ impl ServerHandler for Server {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let tool = self.catalog.find(&request.name)?;
+        let _under_way = self.shared.calls.token();
+        let principal = self.principal.as_deref();
+        let tool = self.shared.catalog.find(&request.name)?;
         let mut arguments = request.arguments.unwrap_or_default();
+        // An answer is for the session it was asked in, too.
+        let bound = Bound::new(principal, &tool.id, &Value::Object(arguments.clone()));
         let session = match session::taken_by(&tool) {
             true => session::take(&mut arguments)?,
             false => None,
         };
+        let arguments = Value::Object(arguments);
+        let states = &self.shared.states;
+        let state = request.request_state.as_deref();
+        let mut rounds = states.open(&bound, state, request.input_responses)?;
+        let version = version(&context);
+        let (person, mut questions) = ask::channel();
+        let mut in_vain = false;
+        let can_ask = ask::can(context.client_capabilities().as_ref());
+        let mut asking = match (can_ask, version.has_initialize()) {
+            (false, _) => Asking::Nobody(&mut in_vain),
+            (true, true) => Asking::Client(&context.peer),
+            (true, false) => Asking::Rounds(&mut rounds),
+        };
         let (sink, mut events) = Events::new(&tool.id, self.wanted(&context));
         let call = ToolCall {
             tool: tool.id.clone(),
-            arguments: Value::Object(arguments).to_string(),
+            arguments: arguments.to_string(),
             context: CallContext {
-                principal: self.options.principal.clone(),
-                workspace: self.options.workspace.clone(),
-                budget: self.options.budget.clone(),
+                principal: self.principal.clone(),
+                workspace: self.shared.workspace.clone(),
+                budget: self.shared.budget.clone(),
                 cancel: context.ct.clone(),
                 events: Some(sink),
                 session,
+                ask: Some(person),
                 ..CallContext::default()
             },
         };
@@ -137,14 +219,131 @@ impl ServerHandler for Server {
                 () = self.gone.cancelled() => {}
             }
         };
-        let (outcome, ()) = tokio::join!(running, forwarding);
+        let answering = async {
+            tokio::select! {
+                () = asking.answer(&mut questions) => {}
+                () = ended.cancelled() => {}
+            }
+        };
+        let (outcome, (), ()) = tokio::join!(running, forwarding, answering);
         let outcome = outcome.unwrap_or_else(|| {
             let end = End::Cancelled;
             let receipt = Receipt::empty(context.id.to_string(), tool.id.clone(), end.word());
             Outcome { end, receipt }
         });
         note(&tool, &outcome);
-        Ok(outcome::result(&tool, outcome, events.blocks(), &version(&context)).into())
+        if matches!(outcome.end, End::Suspended(_))
+            && let Some(question) = states.ask(&bound, rounds)?
+        {
+            return Ok(question.into());
+        }
+        let failed = matches!(&outcome.end, End::Failed(error) if error.code == "unavailable");
+        if in_vain && failed && !version.has_initialize() {
+            let mut needed = ClientCapabilities::default();
+            needed.elicitation = Some(ElicitationCapability::default());
+            return Err(ErrorData::missing_required_client_capability(needed));
+        }
+        Ok(outcome::result(&tool, outcome, events.blocks(), &version).into())
+    }
+
+    /// What rmcp checks the headers `Mcp-Param-…` of a call against.
+    fn get_tool(&self, name: &str) -> Option<Tool> {
+        let tool = self.shared.catalog.find(name).ok()?;
+        Some(catalog::describe(name, &tool, &ProtocolVersion::LATEST))
+    }
+
+    /// Tells a client of an older revision when there are other tools.
+    async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
+        let Some(mut changes) = self.shared.catalog.tools().changes() else { return };
+        let alive = self.alive.clone();
+        tokio::spawn(async move {
+            let tell = async {
+                while changes.changed().await.is_ok() {
+                    if context.peer.notify_tool_list_changed().await.is_err() {
+                        break;
+                    }
+                }
+            };
+            tokio::select! {
+                () = tell => {}
+                () = alive.cancelled() => {}
+            }
+        });
+    }
+
+    fn accepted_subscription_filter(&self, _: &SubscriptionFilter) -> Option<SubscriptionFilter> {
+        let changes = self.shared.catalog.tools().changes();
+        changes.map(|_| SubscriptionFilter::builder().tools_list_changed().build())
+    }
+
+    /// Tells a client of the current revision the same.
+    async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        let Some(mut changes) = self.shared.catalog.tools().changes() else { return Ok(()) };
+        let tell = async {
+            while changes.changed().await.is_ok() {
+                if context.sink().notify_tool_list_changed().await.is_err() {
+                    break;
+                }
+            }
+        };
+        tokio::select! {
+            () = tell => {}
+            () = context.cancelled() => {}
+            () = self.gone.cancelled() => {}
+        }
+        Ok(())
+    }
+
+    async fn list_prompts(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        let prompts = self.prompts::<ListPromptsRequestMethod>()?;
+        let cursor = request.and_then(|request| request.cursor);
+        offers::list_prompts(prompts, self.principal.as_deref(), cursor.as_deref())
+    }
+
+    async fn get_prompt(
+        &self,
+        request: GetPromptRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        let prompts = self.prompts::<GetPromptRequestMethod>()?;
+        let arguments = request.arguments.unwrap_or_default();
+        let principal = self.principal.as_deref();
+        let result = offers::get_prompt(prompts, &request.name, &arguments, principal).await?;
+        Ok(result.into())
+    }
+
+    async fn list_resources(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        let cursor = request.and_then(|request| request.cursor);
+        let resources = self.resources::<ListResourcesRequestMethod>()?;
+        offers::list_resources(resources, self.principal.as_deref(), cursor.as_deref()).await
+    }
+
+    async fn list_resource_templates(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        let cursor = request.and_then(|request| request.cursor);
+        let resources = self.resources::<ListResourceTemplatesRequestMethod>()?;
+        offers::list_templates(resources, self.principal.as_deref(), cursor.as_deref())
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        let resources = self.resources::<ReadResourceRequestMethod>()?;
+        let principal = self.principal.as_deref();
+        Ok(offers::read_resource(resources, &request.uri, principal).await?.into())
     }
 
     #[expect(deprecated, reason = "older revisions have it")]

@@ -1,25 +1,19 @@
 //! Messages as lines, in both directions, with bounds on what is read.
-//!
-//! rmcp's own transport passes over in silence what it cannot parse, so that the client would wait
-//! for ever for an answer to a request that is too long or nested too deeply. This one answers,
-//! with the request's id wherever it can be read.
 
 use std::io;
 use std::sync::Arc;
 
 use futures::SinkExt;
 use rmcp::RoleServer;
-use rmcp::model::{ClientJsonRpcMessage, ErrorData, RequestId, ServerJsonRpcMessage};
+use rmcp::model::{ClientJsonRpcMessage, ErrorData, ServerJsonRpcMessage};
 use rmcp::transport::Transport;
 use rmcp::transport::async_rw::JsonRpcMessageCodec;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, BufReader};
 use tokio::sync::Mutex;
 use tokio_util::codec::FramedWrite;
 use tokio_util::sync::CancellationToken;
 
-use crate::bounds::{MAX_VALUES, too_many_values};
+use crate::message::parse;
 
 /// What is read at once of a line that is too long, and what the buffer keeps between lines.
 const CHUNK: usize = 64 << 10;
@@ -212,46 +206,6 @@ where
 
 fn is_request(message: &ClientJsonRpcMessage) -> bool {
     matches!(message, ClientJsonRpcMessage::Request(_))
-}
-
-/// Reads a line, within bounds.
-///
-/// # Errors
-/// What to answer; nothing, where nobody waits for an answer.
-fn parse(line: &[u8]) -> Result<ClientJsonRpcMessage, Option<Box<ServerJsonRpcMessage>>> {
-    // RFC 8259 §8.1 lets a parser pass over a byte order mark.
-    let line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line).trim_ascii();
-    if line.is_empty() {
-        return Err(None);
-    }
-    if too_many_values(line) {
-        return Err(refuse(line, &format!("it holds more than {MAX_VALUES} values")));
-    }
-    serde_json::from_slice(line).map_err(|error| refuse(line, &error.to_string()))
-}
-
-/// The part of a message that says who waits for an answer. The rest is not built, however deep
-/// it is.
-#[derive(Deserialize)]
-struct Envelope {
-    id: Option<RequestId>,
-    method: Option<IgnoredAny>,
-}
-
-fn refuse(line: &[u8], why: &str) -> Option<Box<ServerJsonRpcMessage>> {
-    let invalid = format!("this is no message of the Model Context Protocol: {why}");
-    let invalid = ErrorData::invalid_request(invalid, None);
-    let (error, id) = match serde_json::from_slice(line) {
-        Ok(Envelope { id: Some(id), method: Some(_) }) => (invalid, Some(id)),
-        Ok(Envelope { id: None, method: None }) => (invalid, None),
-        // A notification or a response, which must not be answered.
-        Ok(_) => return None,
-        Err(error) if error.is_data() => (invalid, None),
-        Err(error) => {
-            (ErrorData::parse_error(format!("this line is not JSON: {error}"), None), None)
-        }
-    };
-    Some(Box::new(ServerJsonRpcMessage::error(error, id)))
 }
 
 fn too_long(max_bytes: usize) -> Box<ServerJsonRpcMessage> {

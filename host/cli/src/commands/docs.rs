@@ -81,6 +81,14 @@ pub(super) async fn run(
     Ok(if args.check && !current { Exit::Failed } else { Exit::Ok })
 }
 
+/// The page of one binding, where it has a manifest.
+pub(super) fn page_of(host: &Host, name: &str) -> Option<String> {
+    let binding = host.bindings().into_iter().find(|binding| binding.name == name)?;
+    let tools = host.tools();
+    let tools: Vec<_> = tools.iter().filter(|tool| tool.binding == name).collect();
+    Some(page::of_plugin(&binding, binding.manifest.as_ref()?, &tools))
+}
+
 /// All files of the catalogue, by their names.
 fn files(host: &Host) -> Result<BTreeMap<String, String>, Failure> {
     let tools = host.tools();

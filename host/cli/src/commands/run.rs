@@ -14,6 +14,7 @@ use serde_json::Map;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::model::Wanted;
 use self::report::Report;
 use crate::args::{Global, RunArgs};
 use crate::exit::{Exit, Failure};
@@ -35,7 +36,7 @@ pub(super) async fn run(
         None => task_from_stdin()?,
     };
     let mut setup = Setup::find(global)?;
-    let wanted = model::Wanted::new(&file, &args.agent, args.model, args.script);
+    let wanted = Wanted::new(&file, &args.agent, args.model, args.script);
     wanted.prepare(&mut setup.config)?;
     crate::journal::keep_out_of(&setup, workspace.as_deref())?;
     let host = setup.host_that_asks().await?;

@@ -27,7 +27,8 @@ text = "Done.\nReally."
 usage = { input-tokens = 1200, output-tokens = 7 }
 "#;
 
-fn folder() -> Folder {
+/// A folder with an agent that a script plays.
+pub(crate) fn folder() -> Folder {
     let folder = Folder::with_plugin();
     folder.write("agents/tester.md", AGENT);
     folder.write("agents/turns.script.toml", SCRIPT);

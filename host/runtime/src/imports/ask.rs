@@ -1,10 +1,9 @@
 //! `ask`: questions to the person behind the call.
 
-use ampoule_contract::ToolError;
+use ampoule_contract::{Answer, Question, ToolError};
 use wasmtime::component::HasSelf;
 
 use super::{Host, answer, granted};
-use crate::ask::{Answer, Question};
 use crate::bindings::ampoule::plugin::ask;
 use crate::bindings::ampoule::plugin::types::Error;
 use crate::call::Suspended;
@@ -38,7 +37,8 @@ impl ask::HostWithStore<CallState> for HasSelf<CallState> {
         let schema = question.schema.clone().map(Schema::new);
         let text = question.text.clone();
         let host_of_call = call.host();
-        let asked = host_of_call.ask().ask(question, &call.context);
+        let person = call.context.ask.as_deref().unwrap_or_else(|| host_of_call.ask());
+        let asked = person.ask(question, &call.context);
         match call.off_the_clock(asked).await {
             Answer::Given(value) => {
                 if let Some(Err(problem)) = schema.map(|schema| schema.validate(&value)) {

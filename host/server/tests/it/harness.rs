@@ -1,5 +1,6 @@
 //! Tools made of Rust functions, and clients of both eras.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,15 +12,17 @@ use futures::future::BoxFuture;
 #[expect(deprecated, reason = "older revisions have log messages")]
 use rmcp::model::LoggingMessageNotificationParam;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResult, ClientConfig, ErrorData, ProgressNotificationParam,
-    ProtocolVersion, RequestMetaObject, Tool,
+    CallToolRequestParams, CallToolResult, ClientConfig, ElicitRequestParams, ElicitResult,
+    ElicitationCapability, ErrorData, ProgressNotificationParam, ProtocolVersion,
+    RequestMetaObject, Tool,
 };
-use rmcp::service::{NotificationContext, RunningService};
+use rmcp::service::{NotificationContext, RequestContext, RunningService};
 use rmcp::{
     ClientHandler, ClientLifecycleMode, ClientServiceExt, RoleClient, ServiceError, ServiceExt,
 };
 use serde_json::{Value, json};
 use tokio::io::DuplexStream;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// What a tool does.
@@ -27,7 +30,11 @@ type Function = Arc<dyn Fn(ToolCall) -> BoxFuture<'static, Outcome> + Send + Syn
 
 /// A shelf of tools, in the order of their ids.
 #[derive(Default)]
-pub(crate) struct Shelf(Vec<(Arc<ToolDefinition>, Function)>);
+pub(crate) struct Shelf {
+    tools: Vec<(Arc<ToolDefinition>, Function)>,
+    /// Counts how often the tools have become others.
+    pub(crate) changes: watch::Sender<u64>,
+}
 
 impl Shelf {
     pub(crate) fn with<F>(
@@ -39,8 +46,8 @@ impl Shelf {
         F: Future<Output = Outcome> + Send + 'static,
     {
         let function: Function = Arc::new(move |call| Box::pin(function(call)));
-        self.0.push((Arc::new(definition), function));
-        self.0.sort_by(|(a, _), (b, _)| a.id.cmp(&b.id));
+        self.tools.push((Arc::new(definition), function));
+        self.tools.sort_by(|(a, _), (b, _)| a.id.cmp(&b.id));
         self
     }
 
@@ -53,11 +60,15 @@ impl Shelf {
 #[async_trait::async_trait]
 impl Tools for Shelf {
     fn tools(&self) -> Vec<Arc<ToolDefinition>> {
-        self.0.iter().map(|(definition, _)| definition.clone()).collect()
+        self.tools.iter().map(|(definition, _)| definition.clone()).collect()
+    }
+
+    fn changes(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.changes.subscribe())
     }
 
     async fn call(&self, call: ToolCall) -> Outcome {
-        let (_, function) = self.0.iter().find(|(tool, _)| tool.id == call.tool).unwrap();
+        let (_, function) = self.tools.iter().find(|(tool, _)| tool.id == call.tool).unwrap();
         function(call).await
     }
 }
@@ -107,11 +118,35 @@ pub(crate) const ERAS: [Era; 2] = [Era::Old, Era::New];
 pub(crate) struct Listener {
     pub(crate) progress: Arc<Mutex<Vec<ProgressNotificationParam>>>,
     pub(crate) log: Arc<Mutex<Vec<LoggingMessageNotificationParam>>>,
+    /// How often it was told that there are other tools.
+    pub(crate) changed: Arc<Mutex<u32>>,
+    /// What its person was asked.
+    pub(crate) asked: Arc<Mutex<Vec<String>>>,
+    /// What its person will say, the first first.
+    pub(crate) says: Arc<Mutex<VecDeque<ElicitResult>>>,
 }
 
 impl ClientHandler for Listener {
     fn get_info(&self) -> ClientConfig {
-        ClientConfig::default().with_protocol_version(ProtocolVersion::V_2025_11_25)
+        let mut config = ClientConfig::default();
+        config.capabilities.elicitation = Some(ElicitationCapability::default());
+        config.with_protocol_version(ProtocolVersion::V_2025_11_25)
+    }
+
+    async fn create_elicitation(
+        &self,
+        request: ElicitRequestParams,
+        _: RequestContext<RoleClient>,
+    ) -> Result<ElicitResult, ErrorData> {
+        let ElicitRequestParams::FormElicitationParams { message, .. } = request else {
+            panic!("no form: {request:?}")
+        };
+        self.asked.lock().unwrap().push(message);
+        Ok(self.says.lock().unwrap().pop_front().expect("a question too many"))
+    }
+
+    async fn on_tool_list_changed(&self, _: NotificationContext<RoleClient>) {
+        *self.changed.lock().unwrap() += 1;
     }
 
     async fn on_progress(

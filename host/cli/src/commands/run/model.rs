@@ -12,7 +12,7 @@ use crate::env_vars::OPENAI_API_KEY;
 use crate::exit::{Exit, Failure};
 
 /// The model that is wanted: what the command line says, else what the agent file says.
-pub(super) struct Wanted {
+pub(crate) struct Wanted {
     model: ModelRef,
     /// Whether the command line names it.
     is_override: bool,
@@ -22,7 +22,7 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    pub(super) fn new(
+    pub(crate) fn new(
         file: &AgentFile,
         path: &Path,
         model: Option<ModelRef>,
@@ -41,7 +41,7 @@ impl Wanted {
     }
 
     /// The agent file with this model for its own.
-    pub(super) fn apply(&self, file: AgentFile) -> AgentFile {
+    pub(crate) fn apply(&self, file: AgentFile) -> AgentFile {
         file.with_model(self.model.clone())
     }
 
@@ -51,7 +51,7 @@ impl Wanted {
     /// # Errors
     /// The agent file asks for it: an agent alone must not decide that a key is used. Says the
     /// lines that would allow it.
-    pub(super) fn prepare(&self, config: &mut Config) -> Result<(), Failure> {
+    pub(crate) fn prepare(&self, config: &mut Config) -> Result<(), Failure> {
         let wants_openai = self.script.is_none() && self.model.binding == OPENAI;
         if !wants_openai || !connector::is_only_in_environment(config) {
             return Ok(());
@@ -76,7 +76,7 @@ impl Wanted {
     /// # Errors
     /// There is none of that name, it has not been granted what it needs, or the script cannot be
     /// played.
-    pub(super) fn find(&self, host: &Host) -> Result<Arc<dyn Model>, Failure> {
+    pub(crate) fn find(&self, host: &Host) -> Result<Arc<dyn Model>, Failure> {
         let script =
             |error: ampoule_services::ScriptError| Failure::configuration(error.to_string());
         if let Some(path) = &self.script {

@@ -1,7 +1,9 @@
-//! Questions to the person behind a call. The embedder decides how they are asked.
+//! Questions to the person behind a call. The embedder decides how they are asked, for a host or for one
+//! call.
 
-use ampoule_contract::CallContext;
 use serde_json::Value;
+
+use crate::call::CallContext;
 
 /// A question of a guest.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,0 +1,449 @@
+//! Many clients over HTTP: what stands before rmcp's server.
+//!
+//! A request passes, in this order: the path, [`gate`] (`Host`, `Origin`), [`access`] (who is
+//! asking), [`connections`] (is there a place), the bounds on its body. rmcp does the protocol from
+//! there on. What says who is asking is taken out of the request on the way: no tool ever sees it.
+
+mod access;
+mod connections;
+mod gate;
+mod sessions;
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ampoule_contract::Tools;
+use bytes::{Bytes, BytesMut};
+use http::header::{self, HeaderValue};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rmcp::model::ServerJsonRpcMessage;
+use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::error::ServeError;
+use crate::message::{self, Refusal};
+use crate::options::ServeOptions;
+use crate::server::{Server, Shared};
+use access::Unauthorized;
+pub use access::{Access, BearerToken};
+use connections::{Connection, Connections};
+use gate::{Gate, Passed, Refused};
+use sessions::{Own, Sessions};
+
+/// Where the protocol is spoken.
+const PATH: &str = "/mcp";
+
+/// The most bytes the head of a request may have: 32 KiB.
+const MAX_HEAD_BYTES: usize = 32 << 10;
+
+/// How much of a connection is read ahead: 64 KiB.
+const READ_AT_ONCE: usize = 64 << 10;
+
+/// The most headers a request may have.
+const MAX_HEADERS: usize = 100;
+
+/// How long a connection is kept between requests.
+const BETWEEN_REQUESTS: Duration = Duration::from_secs(60);
+
+/// Bodies up to this need no place among the large ones.
+const SMALL_BODY: usize = 64 << 10;
+
+/// How many larger bodies there may be at once, from the first byte to the answer. More wait.
+const LARGE_BODIES: usize = 8;
+
+/// How long calls under way may go on when the server is to end.
+const LAST_CALLS: Duration = Duration::from_secs(5);
+
+/// How long the answer to a call takes at most from its end into the stream of a session.
+const INTO_STREAM: Duration = Duration::from_millis(100);
+
+/// How long answers may take that are still on their way then.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// How a server is reached over HTTP, and by whom.
+#[derive(Clone, Debug)]
+pub struct HttpOptions {
+    /// Names under which clients reach the server, with a port or with any, beside those of this
+    /// machine (`localhost`, loopback addresses, the address served on). Default: none.
+    pub allowed_hosts: Vec<String>,
+    /// Origins of pages that may call the tools from a browser, such as
+    /// `https://app.example.com`. Default: none.
+    pub allowed_origins: Vec<String>,
+    /// Who may call. Default: everybody who reaches a loopback address.
+    pub access: Access,
+    /// Connections that have sent a request which was let in. Default: 512.
+    pub max_connections: usize,
+    /// Sessions of clients that speak revisions before 2026-07-28; of one principal at most 64.
+    /// Default: 512.
+    pub max_sessions: usize,
+    /// How long a new connection has to send the head of a request that is let in. Default: 10 s.
+    pub head_time: Duration,
+    /// How long the body of a request may take, from its head to its last byte. Default: 30 s.
+    pub body_time: Duration,
+}
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        HttpOptions {
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            access: Access::Open,
+            max_connections: 512,
+            max_sessions: 512,
+            head_time: Duration::from_secs(10),
+            body_time: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Serves many clients over streamable HTTP, at `/mcp`, until
+/// [`shutdown`](ServeOptions::shutdown) is cancelled: then no connection is accepted any more,
+/// and calls under way have five more seconds. There is no TLS; a proxy does that.
+///
+/// # Errors
+/// An entry of [`ServeOptions::tools`] or of `http` is malformed, the address is not a loopback
+/// address and [`Access::Open`], or the socket cannot be used.
+pub async fn serve_http(
+    tools: Arc<dyn Tools>,
+    listener: TcpListener,
+    options: ServeOptions,
+    http: HttpOptions,
+) -> Result<(), ServeError> {
+    let address = listener.local_addr()?;
+    if matches!(http.access, Access::Open) && !address.ip().is_loopback() {
+        return Err(ServeError::Open(address));
+    }
+    let streams = CancellationToken::new();
+    let front = Arc::new(Front {
+        shared: Arc::new(Shared::new(tools, &options)?),
+        somebody: options.principal,
+        gate: Gate::new(address, &http.allowed_hosts, &http.allowed_origins)?,
+        access: http.access,
+        sessions: Arc::new(Sessions::new(http.max_sessions)),
+        config: StreamableHttpServerConfig::default()
+            // The gate here says which flag would let a request in.
+            .disable_allowed_hosts()
+            .disable_allowed_origins()
+            .with_json_response(true)
+            .with_max_request_body_bytes(options.max_message_bytes)
+            .with_cancellation_token(streams.clone()),
+        max_body: options.max_message_bytes,
+        body_time: http.body_time,
+        head_time: http.head_time,
+        large: Semaphore::new(LARGE_BODIES),
+        streams: streams.clone(),
+    });
+    let connections = Arc::new(Connections::new(http.max_connections));
+    let ending = Ending { begun: options.shutdown.clone(), now: CancellationToken::new() };
+    let running = TaskTracker::new();
+    while let Some(stream) = accept(&listener, &options.shutdown).await {
+        // Otherwise each answer on a kept connection waits for the client's delayed
+        // acknowledgement: 40 ms.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!("a connection was gone at once: {error}");
+            continue;
+        }
+        let connection = connections.add();
+        running.spawn(serve_connection(front.clone(), stream, connection, ending.clone()));
+    }
+    drop(listener);
+    running.close();
+    let calls = &front.shared.calls;
+    calls.close();
+    if timeout(LAST_CALLS, calls.wait()).await.is_err() {
+        tracing::warn!("calls were still under way and were dropped");
+    }
+    sleep(INTO_STREAM).await;
+    streams.cancel();
+    if timeout(LAST_ANSWERS, running.wait()).await.is_err() {
+        ending.now.cancel();
+        running.wait().await;
+    }
+    Ok(())
+}
+
+/// The next connection; nothing, once the server is to end.
+async fn accept(listener: &TcpListener, shutdown: &CancellationToken) -> Option<TcpStream> {
+    loop {
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => return None,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => return Some(stream),
+            Err(error) => {
+                // Too many open files, for one: it passes, and asking at once would only burn time.
+                tracing::warn!("a connection could not be accepted: {error}");
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+/// How a server ends.
+#[derive(Clone)]
+struct Ending {
+    /// Answer what there is, and no more.
+    begun: CancellationToken,
+    /// Drop what is left.
+    now: CancellationToken,
+}
+
+/// Answers the requests of one connection, one after the other.
+async fn serve_connection(
+    front: Arc<Front>,
+    stream: TcpStream,
+    connection: Connection,
+    ending: Ending,
+) {
+    let service =
+        service_fn(async |request| Ok::<_, Infallible>(front.answer(request, &connection).await));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(BETWEEN_REQUESTS)
+        .max_buf_size(READ_AT_ONCE)
+        .max_header_size(MAX_HEAD_BYTES)
+        .max_headers(MAX_HEADERS);
+    let mut http = pin!(http.serve_connection(TokioIo::new(stream), service));
+    let mut first_request = pin!(sleep(front.head_time));
+    let (mut is_new, mut is_ending) = (true, false);
+    loop {
+        tokio::select! {
+            ended = http.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!("a connection broke: {error}");
+                }
+                return;
+            }
+            () = first_request.as_mut(), if is_new => {
+                if !connection.is_guest() {
+                    return;
+                }
+                is_new = false;
+            }
+            () = connection.ousted.cancelled() => return,
+            () = ending.begun.cancelled(), if !is_ending => {
+                http.as_mut().graceful_shutdown();
+                is_ending = true;
+            }
+            () = ending.now.cancelled() => return,
+        }
+    }
+}
+
+type Answer = Response<BoxBody<Bytes, Infallible>>;
+
+/// What stands before rmcp's server.
+struct Front {
+    shared: Arc<Shared>,
+    /// For whom calls are made where nobody is asked who they are.
+    somebody: Option<String>,
+    gate: Gate,
+    access: Access,
+    sessions: Arc<Sessions>,
+    config: StreamableHttpServerConfig,
+    max_body: usize,
+    body_time: Duration,
+    head_time: Duration,
+    large: Semaphore,
+    /// Ends all streams and sessions.
+    streams: CancellationToken,
+}
+
+impl Front {
+    async fn answer(&self, request: Request<Incoming>, connection: &Connection) -> Answer {
+        let passed = match self.gate.check(request.uri(), request.headers()) {
+            Ok(passed) => passed,
+            Err(Refused::Malformed(why)) => return refuse(StatusCode::BAD_REQUEST, why),
+            Err(Refused::Forbidden(why)) => {
+                tracing::warn!("a request was refused: {why}");
+                return refuse(StatusCode::FORBIDDEN, why);
+            }
+        };
+        let Passed::From(origin) = passed else { return self.let_in(request, connection).await };
+        let mut answer = match *request.method() {
+            Method::OPTIONS => preflight(request.headers()),
+            _ => self.let_in(request, connection).await,
+        };
+        // It was a header of the request, so it can be one of the answer.
+        if let Ok(origin) = HeaderValue::try_from(origin) {
+            let headers = answer.headers_mut();
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+            let exposed = HeaderValue::from_static("Mcp-Session-Id, WWW-Authenticate");
+            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+        }
+        answer
+    }
+
+    async fn let_in(&self, mut request: Request<Incoming>, connection: &Connection) -> Answer {
+        if request.uri().path() != PATH {
+            return refuse(StatusCode::NOT_FOUND, format!("MCP is spoken at {PATH}."));
+        }
+        let principal = match self.access.principal(request.headers(), self.somebody.as_deref()) {
+            Ok(principal) => principal,
+            Err(why) => return unauthorized(why),
+        };
+        for secret in [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::COOKIE] {
+            request.headers_mut().remove(secret);
+        }
+        if !connection.admit() {
+            return come_again("There are as many connections as there may be.");
+        }
+        let (parts, body) = request.into_parts();
+        let (body, _place) = match parts.method {
+            Method::POST => match timeout(self.body_time, self.read(body)).await {
+                Ok(Ok(read)) => read,
+                Ok(Err(refused)) => return refused,
+                Err(_) => {
+                    let why = format!("The body did not come within {:?}.", self.body_time);
+                    return hang_up(StatusCode::REQUEST_TIMEOUT, why);
+                }
+            },
+            _ => (Bytes::new(), None),
+        };
+        if let Err(refused) = message::bound(&body) {
+            return malformed(refused);
+        }
+        self.speak(Request::from_parts(parts, Full::new(body.clone())), body, principal).await
+    }
+
+    /// Reads a body within bounds; the place among large ones is held until the answer.
+    async fn read(
+        &self,
+        mut body: Incoming,
+    ) -> Result<(Bytes, Option<SemaphorePermit<'_>>), Answer> {
+        let too_large = || {
+            let why = format!(
+                "A message has at most {} bytes; pass what is large by file.",
+                self.max_body
+            );
+            hang_up(StatusCode::PAYLOAD_TOO_LARGE, why)
+        };
+        if body.size_hint().lower() > self.max_body as u64 {
+            return Err(too_large());
+        }
+        let (mut read, mut place) = (BytesMut::new(), None);
+        while let Some(frame) = body.frame().await {
+            let Ok(frame) = frame else {
+                return Err(hang_up(StatusCode::BAD_REQUEST, "The body broke off."));
+            };
+            let Ok(data) = frame.into_data() else { continue };
+            if data.len() > self.max_body - read.len() {
+                return Err(too_large());
+            }
+            if place.is_none() && read.len() + data.len() > SMALL_BODY {
+                // It is closed never.
+                place = self.large.acquire().await.ok();
+            }
+            read.extend_from_slice(&data);
+        }
+        Ok((read.freeze(), place))
+    }
+
+    /// Has rmcp answer.
+    async fn speak(
+        &self,
+        request: Request<Full<Bytes>>,
+        body: Bytes,
+        principal: Option<String>,
+    ) -> Answer {
+        let own = Arc::new(Own::new(self.sessions.clone(), principal.clone()));
+        let (shared, gone) = (self.shared.clone(), self.streams.clone());
+        let server = move || Ok(Server::new(shared.clone(), principal.clone(), gone.clone()));
+        let service = StreamableHttpService::new(server, own.clone(), self.config.clone());
+        // Until the answer is there, a call in it is under way.
+        let under_way = self.shared.calls.token();
+        let answer = service.handle(request).await;
+        drop(under_way);
+        if own.was_full() {
+            return come_again("There are as many sessions as there may be.");
+        }
+        // So it answers a body that it cannot read too, as a text and without the request's id.
+        if answer.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE
+            && let Err(refused) = message::parse(&body)
+        {
+            return malformed(refused);
+        }
+        answer
+    }
+}
+
+fn text(status: StatusCode, media_type: &'static str, text: Vec<u8>) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(text)).boxed());
+    *answer.status_mut() = status;
+    let media_type = HeaderValue::from_static(media_type);
+    answer.headers_mut().insert(header::CONTENT_TYPE, media_type);
+    answer
+}
+
+fn refuse(status: StatusCode, why: impl Into<String>) -> Answer {
+    text(status, "text/plain; charset=utf-8", (why.into() + "\n").into_bytes())
+}
+
+/// Refuses, and reads no more of what else may come.
+fn hang_up(status: StatusCode, why: impl Into<String>) -> Answer {
+    let mut answer = refuse(status, why);
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    answer
+}
+
+fn come_again(why: &str) -> Answer {
+    let mut answer = hang_up(StatusCode::SERVICE_UNAVAILABLE, format!("{why} Try again later."));
+    answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    answer
+}
+
+fn unauthorized(why: Unauthorized) -> Answer {
+    let (text, challenge) = match why {
+        Unauthorized::Missing => {
+            ("This server asks for a token: `Authorization: Bearer …`.", "Bearer")
+        }
+        Unauthorized::Wrong => {
+            ("The token is none of those this server knows.", "Bearer error=\"invalid_token\"")
+        }
+    };
+    let mut answer = refuse(StatusCode::UNAUTHORIZED, text);
+    answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    answer
+}
+
+fn malformed(refused: Refusal) -> Answer {
+    tracing::warn!(?refused, "a message was refused");
+    let refused = refused.map_or_else(nobody_waits, |refused| *refused);
+    // What was just built of texts and numbers can be written.
+    let body = serde_json::to_vec(&refused).unwrap_or_default();
+    text(StatusCode::BAD_REQUEST, "application/json", body)
+}
+
+/// HTTP answers also where the protocol does not.
+fn nobody_waits() -> ServerJsonRpcMessage {
+    let error = rmcp::model::ErrorData::invalid_request("this is no message of MCP", None);
+    ServerJsonRpcMessage::error(error, None)
+}
+
+/// Tells a browser that a page may send what it is about to send.
+fn preflight(asked: &HeaderMap) -> Answer {
+    let mut answer = Response::new(Full::default().boxed());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    let headers = answer.headers_mut();
+    let methods = HeaderValue::from_static("GET, POST, DELETE");
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    if let Some(wanted) = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone());
+    }
+    answer
+}
