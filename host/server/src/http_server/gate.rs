@@ -48,8 +48,8 @@ impl Gate {
         origins: &[String],
     ) -> Result<Gate, ServeError> {
         let host = |text: &String| {
-            let parsed =
-                text.parse::<Authority>().ok().filter(|a| !a.as_str().contains(['@', '*']));
+            let parsed = text.parse::<Authority>().ok();
+            let parsed = parsed.filter(|host| is_plain(host) && !host.as_str().contains('*'));
             parsed.ok_or_else(|| ServeError::Host(text.clone()))
         };
         let origin = |text: &String| {
@@ -105,7 +105,7 @@ fn host(uri: &Uri, headers: &HeaderMap) -> Result<Authority, Refused> {
     let mut hosts = headers.get_all(HOST).iter();
     let header = hosts.next().ok_or(Refused::Malformed("The header `Host` is missing."))?;
     let parsed = Authority::try_from(header.as_bytes()).ok();
-    let host = parsed.filter(|host| hosts.next().is_none() && !host.as_str().contains('@'));
+    let host = parsed.filter(|host| hosts.next().is_none() && is_plain(host));
     let host = host.ok_or(Refused::Malformed("The header `Host` is malformed."))?;
     match uri.authority() {
         Some(other) if *other != host => {
@@ -113,6 +113,12 @@ fn host(uri: &Uri, headers: &HeaderMap) -> Result<Authority, Refused> {
         }
         _ => Ok(host),
     }
+}
+
+/// Whether it is a host, and a port at most.
+fn is_plain(host: &Authority) -> bool {
+    let has_port = host.port_u16().is_some();
+    !host.as_str().contains('@') && (has_port || host.as_str() == host.host())
 }
 
 /// Whether an entry names a host: with its port, or with any where it has none.
