@@ -11,10 +11,6 @@ mod safety;
 
 use clap::Parser;
 
-/// As the command has it.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[derive(Parser)]
 #[command(name = "ampoule-bench", about)]
 enum Command {

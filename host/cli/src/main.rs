@@ -20,10 +20,6 @@ use std::process::ExitCode;
 use crate::exit::{Exit, Failure};
 use crate::render::Screen;
 
-/// What one thread makes another one cleans up: the system's allocator makes them wait for each other.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let cli = match args::parse() {
         Ok(cli) => cli,
