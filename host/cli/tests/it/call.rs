@@ -117,7 +117,7 @@ fn every_end_has_its_code() {
         3,
         "",
         "denied by registry: there is no tool `probe/ecoh`; did you mean `probe/echo`?\n\
-         denied · 0 fuel · [TIME]\n",
+         denied · 0 fuel · 1 refused · [TIME]\n",
     );
     folder.check(
         &["call", "probe/echo", "--workspace", "gone"],
