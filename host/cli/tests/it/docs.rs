@@ -56,7 +56,7 @@ fn public_suites_are_told_with_what_is_left_out() {
     let case = r#"{"title": "a", "arguments": {"text": "a"}}"#;
     let skipped = r#"{"title": "b", "arguments": {}, "skip": "no <b>"}"#;
     for (file, head, cases) in [
-        ("own", "", format!("{case}")),
+        ("own", "", case.to_string()),
         ("one", "\"name\": \"Public\", ", format!("{case}, {skipped}")),
         ("two", "\"name\": \"Public\", ", format!("{case}, {case}")),
     ] {
