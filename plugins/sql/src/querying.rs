@@ -178,7 +178,7 @@ struct Page {
 impl Page {
     /// Runs a statement to its end or to the end of the part, in place of the one before.
     fn fill(&mut self, statement: &mut Statement<'_>) -> rusqlite::Result<()> {
-        let names = statement.column_names().into_iter().map(str::to_owned).collect();
+        let names = statement.column_names().map(str::to_owned).collect();
         self.columns = unique_names(names, str::to_owned);
         (self.rows, self.next, self.cut) = (Vec::new(), None, 0);
         let (mut seen, mut bytes) = (0, 0);
