@@ -299,6 +299,11 @@ impl Admission {
         Ok(())
     }
 
+    /// How long a call may wait.
+    pub(crate) fn queue_time(&self) -> Duration {
+        lock(&self.state).caps.queue_time
+    }
+
     /// Waits until the call may begin.
     ///
     /// # Errors

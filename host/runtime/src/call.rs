@@ -255,7 +255,8 @@ async fn lease(
         return Err(End::Denied(Denial { gate: "session", message: message.into(), allow: None }));
     }
     let sessions = host.held_sessions();
-    sessions.lease(session, &tool.binding, &request.context, places).await.map(Some)
+    let wait = host.queue_time();
+    sessions.lease(session, &tool.binding, &request.context, places, wait).await.map(Some)
 }
 
 /// Bounds, parses and validates the arguments; looks whether the plugin can be used at all.

@@ -50,7 +50,7 @@ pub(crate) const GUEST_STACK_BYTES: usize = 8 << 20;
 /// Stack of a call's fibre: the guest's and, above it, what host functions need.
 const FIBRE_STACK_BYTES: usize = GUEST_STACK_BYTES + (1 << 20);
 
-/// Of a memory, what is kept for the next call, reset. CPython touches 2 MiB to add two numbers.
+/// Of a memory, what is kept for the next call, reset.
 const MEMORY_KEPT_BYTES: usize = 4 << 20;
 
 /// Of a stack, what is kept for the next call, zeroed.

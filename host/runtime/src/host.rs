@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::time::Duration;
 
 use ampoule_contract::{
     Account, Ask, AskNobody, Audit, CallContext, Denial, End, Limits, Meter, Model, Outcome,
@@ -608,6 +609,10 @@ impl Host {
     /// How many sessions are kept now.
     pub fn sessions(&self) -> usize {
         self.0.sessions.count()
+    }
+
+    pub(crate) fn queue_time(&self) -> Duration {
+        self.0.admission.queue_time()
     }
 
     pub(crate) fn held_sessions(&self) -> &Arc<Sessions> {

@@ -15,6 +15,7 @@ use crate::bindings::exports::ampoule::{llm, plugin as iface};
 use crate::cache::{Cache, Index};
 use crate::error::HostError;
 use crate::files;
+use crate::imports::wasi;
 use crate::manifest::Manifest;
 use crate::reflect::{self, ReflectedTool};
 use crate::state::{CallState, lock};
@@ -110,6 +111,13 @@ impl Plugin {
             compilation: Mutex::default(),
             teardown: Took::default(),
         })
+    }
+
+    /// Whether its instances may be kept between the calls of a session. What a component of
+    /// `wasi:http` has in the host cannot be told apart, so none of those is.
+    pub(crate) fn keeps_state(&self) -> bool {
+        let asks = self.manifest.as_ref().is_some_and(|manifest| manifest.sessions);
+        asks && !self.binary.imports(wasi::HTTP)
     }
 
     /// Whether its tools depend on the settings of its binding.

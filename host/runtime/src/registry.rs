@@ -350,7 +350,7 @@ impl Registry {
                 input_schema: tool.input_schema.clone(),
                 output_schema: tool.output_schema.clone(),
                 effects: tool.effects,
-                sessions: plugin.manifest.as_ref().is_some_and(|manifest| manifest.sessions),
+                sessions: plugin.keeps_state(),
                 examples: tool.examples,
                 digest: plugin.digest.clone(),
             };

@@ -24,7 +24,7 @@ use wasmtime_wasi_io::poll::DynPollable;
 use wasmtime_wasi_io::streams::{DynInputStream, DynOutputStream};
 
 use crate::engine::SESSION_PLACES;
-use crate::imports::{blobs, http, tools, wasi};
+use crate::imports::{blobs, http, tools};
 use crate::manifest::LimitValue;
 use crate::registry::Binding;
 use crate::scan::RunSecrets;
@@ -35,9 +35,6 @@ const MAX_ID_BYTES: usize = 128;
 
 /// The most calls of one session that run or wait.
 const MOST_WAITING: usize = 16;
-
-/// How long a call waits for those of its session before it, at most.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// `[sessions]`: how many instances are kept between calls, and for how long.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -183,7 +180,7 @@ impl Sessions {
         }
     }
 
-    /// The session a call belongs to, for this call alone: waits for those before it.
+    /// The session a call belongs to, for this call alone: waits for those before it, `wait` at most.
     ///
     /// # Errors
     /// `denied` where the plugin keeps no state or the id cannot be one, `overloaded` where there
@@ -194,11 +191,12 @@ impl Sessions {
         binding: &Arc<Binding>,
         context: &CallContext,
         places: u32,
+        wait: Duration,
     ) -> Result<Lease, End> {
         check(&session.id).map_err(|message| {
             End::BadArguments(ampoule_contract::Problem { path: None, message })
         })?;
-        if !keeps_state(binding) {
+        if !binding.plugin.keeps_state() {
             let message = format!(
                 "`{}` keeps no state between calls: call it without a session",
                 binding.name
@@ -210,7 +208,7 @@ impl Sessions {
             binding: binding.name.clone(),
             id: session.id.clone(),
         };
-        let longest = Instant::now() + LONGEST_WAIT;
+        let longest = Instant::now() + wait;
         let until = context.deadline.map_or(longest, |deadline| deadline.min(longest));
         loop {
             let place = self.slot(&key, places)?;
@@ -353,13 +351,6 @@ async fn look_after(sessions: Weak<Sessions>) {
         };
         tokio::time::sleep(pause).await;
     }
-}
-
-/// Whether a plugin's instances may be kept. What a component of `wasi:http` has in the host cannot
-/// be told apart, so none of those is.
-fn keeps_state(binding: &Binding) -> bool {
-    let asks = binding.plugin.manifest.as_ref().is_some_and(|manifest| manifest.sessions);
-    asks && !binding.plugin.binary.imports(wasi::HTTP)
 }
 
 /// What a guest has open in the host that must not outlive its call: it would grow, or go on, beside
