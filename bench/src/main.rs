@@ -6,6 +6,7 @@ mod bare;
 mod call;
 mod code;
 mod figures;
+mod mcp;
 mod plugins;
 mod safety;
 
@@ -28,6 +29,23 @@ enum Command {
         #[arg(long, default_value_t = 3000)]
         calls: usize,
     },
+    /// A fresh instance for every `tools/call`, over stdio and HTTP, one and 16 at once, beside a
+    /// bare server on the same library
+    Mcp {
+        /// Calls of each kind
+        #[arg(long, default_value_t = 2000)]
+        calls: usize,
+    },
+    /// The bare server that `mcp` measures against, over `stdio` or `http`
+    #[command(hide = true)]
+    BareMcp {
+        /// How it is reached
+        #[arg(value_parser = ["stdio", "http"])]
+        transport: String,
+        /// Taken as by `ampoule mcp`, and passed over
+        #[arg(long)]
+        http: Option<String>,
+    },
     /// Each plugin on 10 MB of data of its kind: time, fuel and memory for a megabyte, or the limit
     /// that it meets
     Plugins,
@@ -43,6 +61,8 @@ fn main() -> anyhow::Result<()> {
     match Command::parse() {
         Command::Call { calls } => call::run(calls),
         Command::Code { calls } => code::run(calls),
+        Command::Mcp { calls } => mcp::run(calls),
+        Command::BareMcp { transport, .. } => mcp::serve_bare(transport == "http"),
         Command::Plugins => plugins::run(),
         Command::Safety { calls } => safety::run(calls),
     }

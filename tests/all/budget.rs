@@ -1,7 +1,10 @@
 //! Budgets down a tree of calls: every call draws from its caller and the run, the sum is exact.
 
+use std::sync::Arc;
+
 use ampoule::{Account, Call, End, Limits, Meter};
-use ampoule_tests::{host, value};
+use ampoule_services::Echo;
+use ampoule_tests::{builder, host, value};
 use serde_json::json;
 
 const CONFIG: &str = r#"
@@ -52,6 +55,15 @@ async fn a_run_without_fuel_starts_nothing() {
     let outcome = host.call(Call::new("hostile/remember", "{}").budget(run)).await;
     assert_eq!(outcome.receipt.ended_by, Some(Meter::Fuel), "{:?}", outcome.end);
     assert_eq!(outcome.receipt.used.get(Meter::Memory), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_that_nobody_reads_hold_their_places() {
+    let config = "plugins = [\"GUESTS/leaky.wasm\"]\n[bindings.leaky]\n\
+                  grant.services = { llm = \"echo\" }";
+    let host = builder(config).model("echo", Arc::new(Echo)).build().await.unwrap();
+    let answer = value(&host, "leaky/streams", json!({})).await;
+    assert_eq!(answer, json!({ "kept": 64, "code": "rate-limited", "after": "" }));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests: a surprise should stop the test")]
 
+mod approval;
 mod audit;
 mod budget;
 mod calls;
@@ -21,4 +22,5 @@ mod plugins;
 mod principals;
 mod replay;
 mod secrets;
+mod sessions;
 mod sign;

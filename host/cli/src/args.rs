@@ -320,6 +320,10 @@ pub(crate) struct McpArgs {
     /// `files` may read it, its files are resources too
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) workspace: Option<PathBuf>,
+    /// Shows on stderr what clients send and what their calls come to, as it happens; with --json a
+    /// JSON document a line. Arguments are shown as they are: they may be private
+    #[arg(long)]
+    pub(crate) inspect: bool,
     /// Who is asking; over HTTP, who sends the token of --token-env or --token-file, or no token
     #[arg(long, value_name = "NAME")]
     pub(crate) principal: Option<String>,

@@ -5,12 +5,13 @@ use serde_json::Value;
 
 use crate::call::CallContext;
 
-/// A question of a guest.
+/// A question of a guest, or of the host about a call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Question {
     /// The tool that asks.
     pub tool: String,
-    /// `text`, `choice`, `confirm` or `form`; open.
+    /// `text`, `choice`, `confirm` or `form`; open. `approval` is the host's own, which asks
+    /// whether the tool may be called: the text is the host's, and only `true` is a yes.
     pub kind: String,
     /// The question, for a person.
     pub text: String,

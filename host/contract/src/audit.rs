@@ -103,6 +103,8 @@ pub enum AuditKind {
     /// A call was asked for: `digest` of the plugin and `grants`, where it is a plugin's, and
     /// `arguments`.
     CallStarted,
+    /// A person has approved a call before it began: `arguments`, and the `rule` that asks for it.
+    Approved,
     /// Something was refused: `gate`, `message`, and in `allow` the lines of `ampoule.toml` that
     /// would allow it. The first 32 of a call; the receipt counts the others.
     Denied,
@@ -113,10 +115,11 @@ pub enum AuditKind {
 
 impl AuditKind {
     /// All of them.
-    pub const ALL: [AuditKind; 5] = [
+    pub const ALL: [AuditKind; 6] = [
         AuditKind::Opened,
         AuditKind::Grants,
         AuditKind::CallStarted,
+        AuditKind::Approved,
         AuditKind::Denied,
         AuditKind::CallEnded,
     ];
@@ -127,6 +130,7 @@ impl AuditKind {
             AuditKind::Opened => "opened",
             AuditKind::Grants => "grants",
             AuditKind::CallStarted => "call-started",
+            AuditKind::Approved => "approved",
             AuditKind::Denied => "denied",
             AuditKind::CallEnded => "call-ended",
         }

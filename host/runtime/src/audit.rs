@@ -9,6 +9,7 @@ use ampoule_contract::{
 };
 use serde_json::{Value, json};
 
+use crate::approval;
 use crate::digest;
 use crate::host::{BindingInfo, Host};
 use crate::registry::Binding;
@@ -184,8 +185,36 @@ pub(crate) fn denied(call: &Running, denial: &Denial) {
     }
 }
 
+/// That a person has approved a call.
+pub(crate) fn approved(
+    host: &Host,
+    id: &str,
+    tool: &str,
+    arguments: &str,
+    context: &CallContext,
+    rule: &str,
+) {
+    let auditor = host.auditor();
+    if auditor.audit.is_some() {
+        let body = json!({ "arguments": told_apart(arguments), "rule": rule });
+        auditor.note(AuditEvent {
+            call: Some(id.to_owned()),
+            parent: context.parent.clone(),
+            tool: Some(tool.to_owned()),
+            principal: context.principal.clone(),
+            run: context.run.clone(),
+            ..AuditEvent::new(AuditKind::Approved, body)
+        });
+    }
+}
+
 /// Calls a tool that is no plugin's. Its receipt bears the id that the audit knows.
-pub(crate) async fn call_other(host: &Host, tools: &dyn Tools, call: ToolCall) -> Outcome {
+pub(crate) async fn call_other(
+    host: &Host,
+    tools: &dyn Tools,
+    call: ToolCall,
+    caller: Option<&Running>,
+) -> Outcome {
     let id = host.next_id();
     let begun = Recorded::start(
         host,
@@ -198,15 +227,25 @@ pub(crate) async fn call_other(host: &Host, tools: &dyn Tools, call: ToolCall) -
             arguments: Some(&call.arguments),
         },
     );
+    let before = |end: End| {
+        let mut receipt = Receipt::empty(id.clone(), call.tool.clone(), end.word());
+        if let End::Denied(denial) = &end {
+            receipt.denials.push(denial.clone());
+        }
+        Outcome { end, receipt }
+    };
     let recorded = match begun {
         Ok(recorded) => recorded,
-        Err(end) => {
-            let receipt = Receipt::empty(id, call.tool, end.word());
-            return Outcome { end, receipt };
-        }
+        Err(end) => return before(end),
     };
-    let context = CallContext { parent: Some(id.clone()), ..call.context };
-    let mut outcome = tools.call(ToolCall { context, ..call }).await;
+    let ToolCall { tool, arguments, context } = &call;
+    let mut outcome = match approval::approve(host, &id, tool, arguments, context, caller).await {
+        Ok(()) => {
+            let context = CallContext { parent: Some(id.clone()), ..call.context };
+            tools.call(ToolCall { context, ..call }).await
+        }
+        Err(end) => before(end),
+    };
     outcome.receipt.call = id;
     recorded.end(&mut outcome);
     outcome

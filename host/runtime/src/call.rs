@@ -17,6 +17,7 @@ use wasmtime::component::{Instance, ResourceTable};
 use wasmtime::{Store, Trap};
 
 use crate::admit::Permit;
+use crate::approval;
 use crate::audit::{Beginning, Recorded};
 use crate::bindings::ampoule::plugin::types;
 use crate::bindings::exports::ampoule::llm::llm;
@@ -101,7 +102,7 @@ pub(crate) async fn invoke(host: Host, tool: Arc<BoundTool>, request: Request) -
     ended
 }
 
-async fn perform(host: Host, id: String, tool: Arc<BoundTool>, request: Request) -> Ended {
+async fn perform(host: Host, id: String, tool: Arc<BoundTool>, mut request: Request) -> Ended {
     let mut receipt = Receipt::empty(id.clone(), tool.definition.id.clone(), "");
     receipt.digest.clone_from(&tool.definition.digest);
     receipt.limits = *request.account.limits();
@@ -119,6 +120,9 @@ async fn perform(host: Host, id: String, tool: Arc<BoundTool>, request: Request)
         Ok(arguments) => arguments,
         Err(end) => return before(end, receipt, &request),
     };
+    if let Err(end) = approve(&host, &id, &tool, &mut request).await {
+        return before(end, receipt, &request);
+    }
     let queued = Instant::now();
     let admitted = admit(&host, &tool, &request).await;
     receipt.queued = queued.elapsed();
@@ -257,6 +261,26 @@ async fn lease(
     let sessions = host.held_sessions();
     let wait = host.queue_time();
     sessions.lease(session, &tool.binding, &request.context, places, wait).await.map(Some)
+}
+
+/// Has a person approve the call, where somebody has to. A replay does nothing to be approved.
+async fn approve(
+    host: &Host,
+    id: &str,
+    tool: &BoundTool,
+    request: &mut Request,
+) -> Result<(), End> {
+    if request.tape.as_ref().is_some_and(|tape| tape.plays()) {
+        return Ok(());
+    }
+    let Request { arguments, context, caller, .. } = &*request;
+    let caller = caller.as_deref();
+    approval::approve(host, id, &tool.definition.id, arguments, context, caller).await?;
+    if let Some(caller) = caller {
+        // It was moved on by as long as the person took.
+        request.context.deadline = Some(caller.deadline.at());
+    }
+    Ok(())
 }
 
 /// Bounds, parses and validates the arguments; looks whether the plugin can be used at all.

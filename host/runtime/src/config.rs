@@ -44,6 +44,11 @@ pub struct Config {
     /// Plugins under a name. A plugin that is found and not bound is bound under its own name,
     /// with no grant.
     pub bindings: BTreeMap<String, BindingConfig>,
+    /// The tools each of whose calls a person has to approve before it begins, whoever makes it:
+    /// patterns of their ids, in which `*` stands for any run of characters but `/`. Where there
+    /// is nobody to ask, such a call is denied. Default: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub approve: Vec<ToolPattern>,
     /// What of all that is left in calls made for a principal. `"*"` is everybody who has no
     /// table. Default: all of it.
     pub principals: BTreeMap<String, PrincipalConfig>,

@@ -359,7 +359,8 @@ impl Host {
                 let tool = definition.id.clone();
                 let budget = context.budget.clone().unwrap_or_else(|| self.run_account());
                 let context = CallContext { budget: Some(budget), ..context };
-                crate::audit::call_other(self, &*tools, ToolCall { tool, arguments, context }).await
+                let call = ToolCall { tool, arguments, context };
+                crate::audit::call_other(self, &*tools, call, None).await
             }
             None => self.refused_call(&tool, &arguments, &context, self.unknown(&tool)),
         }

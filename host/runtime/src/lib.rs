@@ -36,6 +36,7 @@
 //! its own [`Secrets`], [`Ask`], [`Audit`], models and tools.
 
 mod admit;
+mod approval;
 mod audit;
 mod binary;
 #[allow(missing_docs, unreachable_pub, unused_mut, unused_variables, reason = "generated")]

@@ -34,6 +34,10 @@ pub struct PrincipalConfig {
     /// characters but `/`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tools: Option<Vec<ToolPattern>>,
+    /// The tools each of whose calls a person has to approve, beside those that the file's own
+    /// `approve` names, by id; `*` stands for any run of characters but `/`. Default: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub approve: Vec<ToolPattern>,
     /// What of the bindings' grants is left.
     pub grant: PrincipalGrant,
     /// Caps on the limits of every call.
@@ -125,6 +129,12 @@ impl Principal {
     pub(crate) fn calls(&self, id: &str) -> Result<(), Denial> {
         let allowed = self.config.tools.as_deref();
         self.listed_tool(allowed, id, "tools")
+    }
+
+    /// What says that a person has to approve a call of a tool for it, where something does.
+    pub(crate) fn approval(&self, id: &str) -> Option<String> {
+        let named = self.config.approve.iter().any(|pattern| pattern.matches(id));
+        named.then(|| format!("`approve` under [principals.{}]", self.key))
     }
 
     /// Whether a plugin may call a tool for it.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use ampoule_contract::{Denial, Effects, Limits, Meter, ToolDefinition, ToolKind};
+use ampoule_contract::{Denial, Effects, Limits, Meter, ToolDefinition, ToolKind, ToolPattern};
 use serde_json::Value;
 
 use crate::cache::{INDEX, Index};
@@ -27,6 +27,18 @@ pub(crate) struct Registry {
     /// Files, bindings and catalogues that were refused, and why. The others work all the same.
     pub refused: Vec<Arc<HostError>>,
     pub principals: Principals,
+    /// The tools whose calls a person has to approve, whoever they are for.
+    approve: Vec<ToolPattern>,
+}
+
+impl Registry {
+    /// What says that a person has to approve a call of the tool `id`, where something does.
+    pub(crate) fn approval(&self, id: &str, principal: Option<&str>) -> Option<String> {
+        if self.approve.iter().any(|pattern| pattern.matches(id)) {
+            return Some("`approve` in ampoule.toml".to_owned());
+        }
+        self.principals.of(principal).and_then(|(_, principal)| principal.approval(id))
+    }
 }
 
 /// A plugin under a name, with settings, grants and limits.
@@ -155,7 +167,8 @@ impl Registry {
             compiler.cache.as_ref().map(|cache| cache.table(INDEX)).unwrap_or_default();
         let principals = Principals::new(&config.principals);
         let principals = principals.map_err(|error| HostError::config("ampoule.toml", error))?;
-        let mut registry = Registry { principals, ..Registry::default() };
+        let mut registry =
+            Registry { principals, approve: config.approve.clone(), ..Registry::default() };
         let mut found = Found::default();
         for path in registry.search(&config.plugins) {
             match Plugin::read(&path, &mut index) {

@@ -116,7 +116,7 @@ impl Form {
     pub(crate) fn of(question: &Question) -> Option<Form> {
         let schema = match (&question.schema, question.kind.as_str()) {
             (Some(schema), _) => schema.clone(),
-            (None, "confirm") => json!({"type": "boolean"}),
+            (None, "approval" | "confirm") => json!({"type": "boolean"}),
             (None, _) => json!({"type": "string"}),
         };
         let single = schema.get("type").is_none_or(|kind| kind != "object");
@@ -127,8 +127,11 @@ impl Form {
         let fields = schema.get_mut("properties").and_then(Value::as_object_mut);
         fields.into_iter().flat_map(|fields| fields.values_mut()).for_each(plain);
         let schema = serde_json::from_value(schema).ok()?;
-        // Who asks is told by the host; what stands before it are the plugin's words.
-        let message = format!("{}\n\n(The tool `{}` asks.)", question.text, question.tool);
+        let message = match question.kind.as_str() {
+            "approval" => format!("{}\n\n(Ampoule asks for your approval.)", question.text),
+            // Who asks is told by the host; what stands before it are the plugin's words.
+            _ => format!("{}\n\n(The tool `{}` asks.)", question.text, question.tool),
+        };
         let id = question.meta.as_ref().and_then(|meta| meta["id"].as_str());
         let is_plain = |id: &&str| {
             (1..=64).contains(&id.len())

@@ -1,11 +1,12 @@
 //! Which tools a client sees, and how each is described to it.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use ampoule_contract::{ToolDefinition, ToolPattern, Tools};
 use rmcp::model::{ErrorData, JsonObject, ListToolsResult, ProtocolVersion, Tool, ToolAnnotations};
 use serde_json::Value;
+use tokio::sync::watch;
 
 use crate::error::ServeError;
 use crate::paging::page;
@@ -15,6 +16,31 @@ use crate::{session, structured};
 pub(crate) struct Catalog {
     tools: Arc<dyn Tools>,
     patterns: Vec<ToolPattern>,
+    /// Counts how often the tools have become others; none, where they stay.
+    changes: Option<watch::Receiver<u64>>,
+    /// The tools by their names for models, as of one count.
+    named: RwLock<Arc<Named>>,
+}
+
+struct Named {
+    count: u64,
+    tools: HashMap<String, Arc<Served>>,
+}
+
+/// A tool that is served.
+pub(crate) struct Served {
+    pub(crate) definition: Arc<ToolDefinition>,
+    /// As clients of the current revision see it; made when it is first needed.
+    described: OnceLock<Tool>,
+}
+
+impl Served {
+    /// As clients of the current revision see it.
+    pub(crate) fn described(&self) -> &Tool {
+        self.described.get_or_init(|| {
+            describe(&self.definition.model_name(), &self.definition, &ProtocolVersion::LATEST)
+        })
+    }
 }
 
 impl Catalog {
@@ -22,14 +48,17 @@ impl Catalog {
     /// An entry is no pattern.
     pub(crate) fn new(tools: Arc<dyn Tools>, patterns: &[String]) -> Result<Catalog, ServeError> {
         let patterns = patterns.iter().map(|text| text.parse().map_err(ServeError::Pattern));
-        let catalog = Catalog { tools, patterns: patterns.collect::<Result<_, _>>()? };
-        let all = catalog.tools.tools();
-        for pattern in &catalog.patterns {
+        let patterns = patterns.collect::<Result<Vec<ToolPattern>, _>>()?;
+        let all = tools.tools();
+        for pattern in &patterns {
             if !all.iter().any(|tool| pattern.matches(&tool.id)) {
                 tracing::warn!("the pattern `{pattern}` stands for no tool there is now");
             }
         }
-        Ok(catalog)
+        let changes = tools.changes();
+        let count = count(&changes);
+        let named = RwLock::new(Arc::new(Named { count, tools: named(all, &patterns) }));
+        Ok(Catalog { tools, patterns, changes, named })
     }
 
     pub(crate) fn tools(&self) -> &dyn Tools {
@@ -41,15 +70,27 @@ impl Catalog {
     ///
     /// # Errors
     /// There is none, or it is not served.
-    pub(crate) fn find(&self, name: &str) -> Result<Arc<ToolDefinition>, ErrorData> {
-        let mut tools = self.tools.tools().into_iter();
-        tools.find(|tool| tool.model_name() == name && self.serves(tool)).ok_or_else(|| {
+    pub(crate) fn find(&self, name: &str) -> Result<Arc<Served>, ErrorData> {
+        self.named().tools.get(name).cloned().ok_or_else(|| {
             let shown: String = name.chars().take(128).collect();
             ErrorData::invalid_params(
                 format!("there is no tool `{shown}`; `tools/list` has all there are"),
                 None,
             )
         })
+    }
+
+    fn named(&self) -> Arc<Named> {
+        // Before the tools are read: of a change between the two the next call learns.
+        let count = count(&self.changes);
+        let kept = self.named.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if kept.count == count {
+            return kept;
+        }
+        let tools = named(self.tools.tools(), &self.patterns);
+        let named = Arc::new(Named { count, tools });
+        *self.named.write().unwrap_or_else(PoisonError::into_inner) = named.clone();
+        named
     }
 
     /// The tools of a principal after `cursor`, in byte order of their names for models.
@@ -65,7 +106,7 @@ impl Catalog {
         let mut named = BTreeMap::new();
         let tools = self.tools.tools_for(principal).into_iter();
         for tool in tools.filter(|tool| self.serves(tool)) {
-            // As in `find`, the first one of a name has it.
+            // As in `named`, the first one of a name has it.
             named.entry(tool.model_name()).or_insert(tool);
         }
         let (page, next) = page(named, cursor)?;
@@ -80,7 +121,23 @@ impl Catalog {
     }
 }
 
-pub(crate) fn describe(name: &str, tool: &ToolDefinition, version: &ProtocolVersion) -> Tool {
+fn count(changes: &Option<watch::Receiver<u64>>) -> u64 {
+    changes.as_ref().map_or(0, |changes| *changes.borrow())
+}
+
+fn named(all: Vec<Arc<ToolDefinition>>, patterns: &[ToolPattern]) -> HashMap<String, Arc<Served>> {
+    let mut named = HashMap::new();
+    for definition in all {
+        if patterns.iter().any(|pattern| pattern.matches(&definition.id)) {
+            let name = definition.model_name();
+            let served = || Arc::new(Served { definition, described: OnceLock::new() });
+            named.entry(name).or_insert_with(served);
+        }
+    }
+    named
+}
+
+fn describe(name: &str, tool: &ToolDefinition, version: &ProtocolVersion) -> Tool {
     let effects = tool.effects;
     let hints = ToolAnnotations::new()
         .read_only(effects.read_only)

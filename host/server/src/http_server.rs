@@ -317,6 +317,11 @@ impl Front {
         if let Err(refused) = message::bound(&body) {
             return malformed(refused);
         }
+        if let Some(inspect) = &self.shared.inspect
+            && let Ok(message) = serde_json::from_slice(&body)
+        {
+            inspect.message(principal.as_deref(), &message);
+        }
         self.speak(Request::from_parts(parts, Full::new(body.clone())), body, principal).await
     }
 

@@ -87,6 +87,7 @@ mod content;
 mod error;
 mod events;
 mod http_server;
+mod inspect;
 mod message;
 mod offers;
 mod options;
@@ -107,6 +108,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use error::ServeError;
 pub use http_server::{Access, BearerToken, HttpOptions, serve_http};
+pub use inspect::Inspect;
 pub use offers::{Prompts, Resources};
 pub use options::ServeOptions;
 /// What prompts and resources are made of.
@@ -145,7 +147,8 @@ where
     R: AsyncRead + Send + Unpin + 'static,
     W: AsyncWrite + Send + Unpin + 'static,
 {
-    let lines = Lines::new(input, output, options.max_message_bytes);
+    let inspect = options.inspect.clone().map(|inspect| (inspect, options.principal.clone()));
+    let lines = Lines::new(input, output, options.max_message_bytes, inspect);
     let shutdown = options.shutdown.child_token();
     let shared = Arc::new(Shared::new(tools, &options)?);
     let server = Server::new(shared, options.principal, lines.gone());

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ampoule_contract::Account;
 use tokio_util::sync::CancellationToken;
 
+use crate::inspect::Inspect;
 use crate::offers::{Prompts, Resources};
 
 /// What is served, for whom and within which bounds.
@@ -28,6 +29,8 @@ pub struct ServeOptions {
     pub prompts: Option<Arc<dyn Prompts>>,
     /// The resources that are offered. Default: none.
     pub resources: Option<Arc<dyn Resources>>,
+    /// Who watches what clients send and what their calls come to. Default: nobody.
+    pub inspect: Option<Arc<dyn Inspect>>,
     /// The longest message a client may send, in bytes. Default: 32 MiB, twice what the arguments
     /// of a call may have where nobody has set another limit.
     pub max_message_bytes: usize,
@@ -45,6 +48,7 @@ impl Default for ServeOptions {
             tools: vec!["*".to_owned()],
             prompts: None,
             resources: None,
+            inspect: None,
             max_message_bytes: 32 << 20,
             shutdown: CancellationToken::new(),
         }

@@ -27,9 +27,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::ask::{self, Asking};
-use crate::catalog::{self, Catalog};
+use crate::catalog::Catalog;
 use crate::error::ServeError;
 use crate::events::{Events, SetLevel, Wanted};
+use crate::inspect::Inspect;
 use crate::offers::{self, Prompts, Resources};
 use crate::options::ServeOptions;
 use crate::rounds::{Bound, States};
@@ -53,6 +54,7 @@ pub(crate) struct Shared {
     budget: Option<Arc<Account>>,
     prompts: Option<Arc<dyn Prompts>>,
     resources: Option<Arc<dyn Resources>>,
+    pub(crate) inspect: Option<Arc<dyn Inspect>>,
     states: States,
     /// Those who wait for the calls and requests under way wait here.
     pub(crate) calls: TaskTracker,
@@ -68,6 +70,7 @@ impl Shared {
             budget: options.budget.clone(),
             prompts: options.prompts.clone(),
             resources: options.resources.clone(),
+            inspect: options.inspect.clone(),
             states: States::new().map_err(ServeError::Key)?,
             calls: TaskTracker::new(),
         })
@@ -171,10 +174,11 @@ impl ServerHandler for Server {
         let _under_way = self.shared.calls.token();
         let principal = self.principal.as_deref();
         let tool = self.shared.catalog.find(&request.name)?;
+        let tool = &tool.definition;
         let mut arguments = request.arguments.unwrap_or_default();
         // An answer is for the session it was asked in, too.
         let bound = Bound::new(principal, &tool.id, &Value::Object(arguments.clone()));
-        let session = match session::taken_by(&tool) {
+        let session = match session::taken_by(tool) {
             true => session::take(&mut arguments)?,
             false => None,
         };
@@ -231,25 +235,31 @@ impl ServerHandler for Server {
             let receipt = Receipt::empty(context.id.to_string(), tool.id.clone(), end.word());
             Outcome { end, receipt }
         });
-        note(&tool, &outcome);
+        note(tool, &outcome);
+        if let Some(inspect) = &self.shared.inspect {
+            inspect.ended(principal, &outcome);
+        }
         if matches!(outcome.end, End::Suspended(_))
             && let Some(question) = states.ask(&bound, rounds)?
         {
             return Ok(question.into());
         }
-        let failed = matches!(&outcome.end, End::Failed(error) if error.code == "unavailable");
+        let failed = match &outcome.end {
+            End::Failed(error) => error.code == "unavailable",
+            End::Denied(denial) => denial.gate == "approval",
+            _ => false,
+        };
         if in_vain && failed && !version.has_initialize() {
             let mut needed = ClientCapabilities::default();
             needed.elicitation = Some(ElicitationCapability::default());
             return Err(ErrorData::missing_required_client_capability(needed));
         }
-        Ok(outcome::result(&tool, outcome, events.blocks(), &version).into())
+        Ok(outcome::result(tool, outcome, events.blocks(), &version).into())
     }
 
     /// What rmcp checks the headers `Mcp-Param-…` of a call against.
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        let tool = self.shared.catalog.find(name).ok()?;
-        Some(catalog::describe(name, &tool, &ProtocolVersion::LATEST))
+        self.shared.catalog.find(name).ok().map(|tool| tool.described().clone())
     }
 
     /// Tells a client of an older revision when there are other tools.

@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 use tokio_util::codec::FramedWrite;
 use tokio_util::sync::CancellationToken;
 
+use crate::inspect::Inspect;
 use crate::message::parse;
 
 /// What is read at once of a line that is too long, and what the buffer keeps between lines.
@@ -35,7 +36,11 @@ pub(crate) struct Lines<R, W> {
     /// The input has ended or the output is broken.
     gone: CancellationToken,
     closed: CancellationToken,
+    inspect: Option<Watching>,
 }
+
+/// Who watches, and for whom the client calls.
+type Watching = (Arc<dyn Inspect>, Option<String>);
 
 /// An answer of the transport's own; `receive` can be dropped between the two.
 enum Refusal {
@@ -54,7 +59,12 @@ where
     R: AsyncRead + Send + Unpin,
     W: AsyncWrite + Send + Unpin + 'static,
 {
-    pub(crate) fn new(input: R, output: W, max_bytes: usize) -> Lines<R, W> {
+    pub(crate) fn new(
+        input: R,
+        output: W,
+        max_bytes: usize,
+        inspect: Option<Watching>,
+    ) -> Lines<R, W> {
         Lines {
             input: BufReader::new(input),
             line: Vec::new(),
@@ -65,6 +75,7 @@ where
             output: Arc::new(Mutex::new(Some(FramedWrite::new(output, Default::default())))),
             gone: CancellationToken::new(),
             closed: CancellationToken::new(),
+            inspect,
         }
     }
 
@@ -86,6 +97,7 @@ where
                     match parsed {
                         Ok(message) if self.begun || is_request(&message) => {
                             self.begun = true;
+                            self.show(&message);
                             return Ok(Some(message));
                         }
                         Ok(_) => None,
@@ -100,6 +112,14 @@ where
                 }
                 None => tracing::debug!("a message that wants no answer was passed over"),
             }
+        }
+    }
+
+    fn show(&self, message: &ClientJsonRpcMessage) {
+        if let Some((inspect, principal)) = &self.inspect
+            && let Ok(message) = serde_json::to_value(message)
+        {
+            inspect.message(principal.as_deref(), &message);
         }
     }
 

@@ -84,6 +84,7 @@ fn summary(line: &Line) -> String {
         ampoule::AuditKind::Denied => {
             format!("{} {}", paint(WARN, text(&body["gate"])), text(&body["message"]))
         }
+        ampoule::AuditKind::Approved => text(&body["rule"]),
         ampoule::AuditKind::CallStarted => match &line.parent {
             Some(parent) => format!("for {}", one_line(parent, 60)),
             None => String::new(),

@@ -2,6 +2,7 @@
 //! belongs to the protocol.
 
 mod agents;
+mod inspect;
 mod library;
 
 use std::collections::BTreeMap;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use ampoule::config::SecretSource;
 use ampoule::{Config, ConfiguredSecrets, Host, Secrets};
 use ampoule_server::{
-    Access, BearerToken, HttpOptions, ServeError, ServeOptions, serve_http, serve_stdio,
+    Access, BearerToken, HttpOptions, Inspect, ServeError, ServeOptions, serve_http, serve_stdio,
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +32,7 @@ pub(super) async fn run(
     let mut options = ServeOptions {
         workspace: super::workspace(args.workspace.take())?,
         principal: args.principal.take(),
+        inspect: args.inspect.then(|| inspect::Shown::new(global) as Arc<dyn Inspect>),
         ..ServeOptions::default()
     };
     if !args.tools.is_empty() {

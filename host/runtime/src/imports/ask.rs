@@ -4,6 +4,7 @@ use ampoule_contract::{Answer, Question, ToolError};
 use wasmtime::component::HasSelf;
 
 use super::{Host, answer, granted};
+use crate::approval::APPROVAL;
 use crate::bindings::ampoule::plugin::ask;
 use crate::bindings::ampoule::plugin::types::Error;
 use crate::call::Suspended;
@@ -69,6 +70,10 @@ fn checked(question: ask::Question, tool: &str) -> Result<Question, ToolError> {
     if parts.into_iter().flatten().any(|text| text.len() > MAX_BYTES) {
         return Err(ToolError::new("too-large", "a question has at most 64 KiB"));
     }
+    if question.kind == APPROVAL {
+        let message = "questions of the kind `approval` are the host's own; ask a `confirm`";
+        return Err(ToolError::new("bad-arguments", message));
+    }
     Ok(Question {
         tool: tool.to_owned(),
         kind: question.kind,
@@ -76,4 +81,22 @@ fn checked(question: ask::Question, tool: &str) -> Result<Question, ToolError> {
         schema: json(question.schema)?,
         meta: json(question.meta)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_host_asks_for_approval() {
+        let question = |kind: &str| ask::Question {
+            kind: kind.to_owned(),
+            text: "May it?".to_owned(),
+            schema: None,
+            meta: None,
+        };
+        assert!(checked(question("confirm"), "x").is_ok());
+        let refused = checked(question("approval"), "x").expect_err("it was taken");
+        assert_eq!(refused.code, "bad-arguments");
+    }
 }

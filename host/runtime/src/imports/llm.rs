@@ -117,6 +117,8 @@ pub struct Events {
     stage: Stage,
     /// An event that came while the guest only asked whether one had.
     next: Option<Option<Next>>,
+    /// Until it is over.
+    place: Option<Place>,
 }
 
 enum Stage {
@@ -126,8 +128,12 @@ enum Stage {
 }
 
 impl Events {
-    fn new(asking: Pending<Result<Coming, ToolError>>) -> Events {
-        Events { stage: Stage::Asking(asking), next: None }
+    fn new(stage: Stage, place: Place) -> Events {
+        Events { stage, next: None, place: Some(place) }
+    }
+
+    fn end(&mut self) {
+        (self.stage, self.place) = (Stage::Over, None);
     }
 
     /// Waits until there is an event to take.
@@ -150,7 +156,7 @@ impl Events {
                 }),
             };
             if let Some(error) = failed {
-                self.stage = Stage::Over;
+                self.end();
                 self.next = Some(Some(Ok(Err(error))));
                 return;
             }
@@ -160,7 +166,7 @@ impl Events {
             Stage::Asking(_) | Stage::Over => None,
         };
         if !matches!(next, Some(Ok(Ok(_)))) {
-            self.stage = Stage::Over;
+            self.end();
         }
         self.next = Some(next);
     }
@@ -222,13 +228,17 @@ impl llm::HostWithStore<CallState> for HasSelf<CallState> {
         granted!(host, price::LEAVE + price::bytes(bytes), |grants| grants
             .service("llm")
             .map(drop));
+        let place = match Place::take(&host.get().call) {
+            Ok(place) => place,
+            Err(error) => return answer(Err(error)),
+        };
         let coming = match prepare(&mut host, request, Share::Part)? {
             Ok(prepared) => prepared.stream().await,
             Err(error) => Err(error),
         };
         match coming {
             Ok(coming) => {
-                let events = Events { stage: Stage::Coming(coming), next: None };
+                let events = Events::new(Stage::Coming(coming), place);
                 Ok(Ok(host.get().table.push(events)?))
             }
             Err(error) => answer(Err(error)),
@@ -286,7 +296,8 @@ impl waiting::HostWithStore<CallState> for HasSelf<CallState> {
         };
         match prepare(&mut host, request, Share::Part)? {
             Ok(prepared) => {
-                let events = Events::new(Pending::start(prepared.stream()).at(place));
+                let asking = Stage::Asking(Pending::start(prepared.stream()));
+                let events = Events::new(asking, place);
                 Ok(Ok(host.get().table.push(events)?))
             }
             Err(error) => answer(Err(error)),

@@ -235,7 +235,8 @@ async fn run(
                 let budget = Some(account.clone());
                 let context = CallContext { budget, workspace: None, ..context };
                 let made = ampoule_contract::ToolCall { tool: id, arguments, context };
-                let outcome = crate::audit::call_other(&call.host(), &*tools, made).await;
+                let outcome =
+                    crate::audit::call_other(&call.host(), &*tools, made, Some(call)).await;
                 Ended { outcome, blobs: Vec::new() }
             }
         }

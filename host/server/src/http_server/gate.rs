@@ -79,13 +79,16 @@ impl Gate {
         let text = origin.to_str().ok().filter(|_| origins.next().is_none());
         let text = text.ok_or(Refused::Malformed("The header `Origin` is malformed."))?;
         let origin = Url::parse(text).ok().map(|url| url.origin()).filter(Origin::is_tuple);
+        let is_one = origin.is_some();
         let allowed =
             origin.is_some_and(|origin| self.origins.contains(&origin) || is_same(&origin, &host));
         match allowed {
             true => Ok(Passed::From(text.to_owned())),
             false => Err(Refused::Forbidden(format!(
                 "The request comes from a page of the origin `{text}`. Where that page may call \
-                 the tools, start the server with: --allow-origin {text}"
+                 the tools, start the server with: --allow-origin {text}{}",
+                // A page of a file or of a sandbox, which anybody can make.
+                if is_one { "" } else { " (which has to be one like https://app.example.com)" }
             ))),
         }
     }

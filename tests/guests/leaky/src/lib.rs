@@ -60,6 +60,34 @@ fn recall() -> Result<String> {
     Ok(KEPT.lock().unwrap_or_else(PoisonError::into_inner).clone())
 }
 
+/// How many streams of a model there were.
+#[data]
+struct Streams {
+    /// How many were open when no more could be.
+    kept: u32,
+    /// The code of the refusal.
+    code: String,
+    /// The code of the next one, once those were closed.
+    after: String,
+}
+
+/// Open streams of a model and read none.
+#[tool]
+fn streams() -> Result<Streams> {
+    let open = || llm::stream(&llm::Request::new("").user("x"));
+    let code = |refused: Result<_>| refused.err().map_or_else(String::new, |error| error.code);
+    let mut all = Vec::new();
+    let refused = loop {
+        match open() {
+            Ok(stream) if all.len() < 1000 => all.push(stream),
+            other => break code(other),
+        }
+    };
+    let kept = all.len() as u32;
+    drop(all);
+    Ok(Streams { kept, code: refused, after: code(open()) })
+}
+
 /// Write the secret somewhere.
 #[tool]
 async fn leak(leak: Leak) -> Result<Output<Value>> {
@@ -153,4 +181,4 @@ fn write(secret: &str, writing: &str) -> Result<String> {
     })
 }
 
-export!(fetch, keep, leak, recall);
+export!(fetch, keep, leak, recall, streams);
