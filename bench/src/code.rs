@@ -58,8 +58,13 @@ pub fn run(calls: usize) -> Result<()> {
     let heavy = (calls / 200).max(5);
     let javascript = |code: &str| json!({ "code": code }).to_string();
 
-    let mut small = whole(&runtime, &host, "ecmascript", &javascript("1+1"), calls, &json!(2))?;
+    let apart = Duration::from_micros(100);
+    let mut small =
+        whole(&runtime, &host, "ecmascript", &javascript("1+1"), calls, apart, &json!(2))?;
     let fresh_javascript = show("JavaScript 1+1, fresh, whole path", &mut small);
+    let mut crowded =
+        whole(&runtime, &host, "ecmascript", &javascript("1+1"), calls, AT_ONCE, &json!(2))?;
+    show("JavaScript 1+1, fresh, whole path, no pause", &mut crowded);
     bare_rows(
         &runtime,
         "ecmascript",
@@ -76,6 +81,7 @@ pub fn run(calls: usize) -> Result<()> {
         "ecmascript",
         &javascript(HEAVY_JAVASCRIPT),
         heavy,
+        AT_ONCE,
         &json!(HEAVY_ANSWER),
     )?;
     let heavy_javascript = show("JavaScript heavy, fresh, whole path", &mut whole_heavy);
@@ -90,11 +96,22 @@ pub fn run(calls: usize) -> Result<()> {
     let native_heavy = show("JavaScript heavy, native QuickJS", &mut native);
 
     let python = calls.min(500);
-    let mut small = whole(&runtime, &host, "python", &javascript("1+1"), python, &json!(2))?;
+    let apart = Duration::from_millis(1);
+    let mut small = whole(&runtime, &host, "python", &javascript("1+1"), python, apart, &json!(2))?;
     let fresh_python = show("Python 1+1, fresh, whole path", &mut small);
+    let mut crowded =
+        whole(&runtime, &host, "python", &javascript("1+1"), python, AT_ONCE, &json!(2))?;
+    show("Python 1+1, fresh, whole path, no pause", &mut crowded);
     bare_rows(&runtime, "python", &javascript("1+1"), python, "Python 1+1, fresh, bare engine");
-    let mut whole_heavy =
-        whole(&runtime, &host, "python", &javascript(HEAVY_PYTHON), heavy, &json!(HEAVY_ANSWER))?;
+    let mut whole_heavy = whole(
+        &runtime,
+        &host,
+        "python",
+        &javascript(HEAVY_PYTHON),
+        heavy,
+        AT_ONCE,
+        &json!(HEAVY_ANSWER),
+    )?;
     show("Python heavy, fresh, whole path", &mut whole_heavy);
 
     let twice = [
@@ -136,13 +153,22 @@ fn show(name: &str, times: &mut Times) -> f64 {
     half
 }
 
-/// Answers through the whole path, the first ones left out.
+/// How long is warmed up.
+const WARMING: Duration = Duration::from_secs(2);
+
+/// No pause between two calls: each may have to wait for the cleaning up before it.
+const AT_ONCE: Duration = Duration::ZERO;
+
+/// Answers through the whole path, the first ones left out. Each call comes so long after the one
+/// before: with time enough for the instance before to be gone, as it is on the bare engine when an
+/// answer is measured there.
 fn whole(
     runtime: &tokio::runtime::Runtime,
     host: &Host,
     plugin: &str,
     arguments: &str,
     calls: usize,
+    apart: Duration,
     expected: &Value,
 ) -> Result<Times> {
     let (host, plugin) = (host.clone(), plugin.to_owned());
@@ -150,7 +176,9 @@ fn whole(
     runtime.block_on(async move {
         let work = async move {
             let mut times = Times::default();
-            for round in 0..calls + calls / 10 + 2 {
+            // Until what compiling has left behind is gone too.
+            let begun = Instant::now();
+            while times.len() < calls {
                 let call = Call::new(&plugin, &arguments);
                 let started = Instant::now();
                 let outcome = host.call(call).await;
@@ -160,8 +188,13 @@ fn whole(
                 };
                 let result = output.value.unwrap_or_default()["result"].clone();
                 ensure!(result == expected, "{plugin} answered {result}");
-                if round >= calls / 10 + 2 {
+                if begun.elapsed() > WARMING {
                     times.push(took);
+                }
+                // Not asleep: the next call finds the core as warm as without a pause.
+                let ended = Instant::now();
+                while ended.elapsed() < apart {
+                    std::hint::spin_loop();
                 }
             }
             Ok(times)

@@ -12,6 +12,10 @@ mod safety;
 
 use clap::Parser;
 
+/// As the command `ampoule` has it; in all that runs in this process, the bare engine too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(name = "ampoule-bench", about)]
 enum Command {

@@ -20,6 +20,10 @@ use std::process::ExitCode;
 use crate::exit::{Exit, Failure};
 use crate::render::Screen;
 
+/// A call allocates and frees some hundreds of small things, and another thread frees part of them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = match args::parse() {
         Ok(cli) => cli,

@@ -97,7 +97,9 @@ pub(crate) async fn invoke(host: Host, tool: Arc<BoundTool>, request: Request) -
             return Ended { outcome: Outcome { end, receipt }, blobs: Vec::new() };
         }
     };
-    let mut ended = perform(host, id, tool, request).await;
+    // On the heap, as is the work below: a future is copied whole into whoever waits for it, and each
+    // of these holds some kilobytes.
+    let mut ended = Box::pin(perform(host, id, tool, request)).await;
     recorded.end(&mut ended.outcome);
     ended
 }
@@ -465,7 +467,7 @@ impl Live {
         let watch = Watch::new();
         let ended = tokio::select! {
             biased;
-            ended = watch.over(work(&mut self.store)) => ended,
+            ended = watch.over(Box::pin(work(&mut self.store))) => ended,
             () = call.context.cancel.cancelled() => return Err(End::Cancelled),
             breach = call.breach.met() => return Err(End::Limit(breach)),
             difference = diverged(&call) => return Err(End::Fault(difference)),

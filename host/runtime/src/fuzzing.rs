@@ -172,8 +172,13 @@ impl Boundary {
         match (read, self.schema.is_valid(&arguments)) {
             (Ok(_), true) => true,
             (Err(_), false) => false,
-            // What a schema cannot say.
-            (Err(problem), true) if problem.message.contains("base64") => false,
+            // What a schema cannot say; or, of digits just beyond 64 bits, only in a pattern ten times
+            // as long, which a model would have to read.
+            (Err(problem), true)
+                if ["base64", "a string of digits"].iter().any(|w| problem.message.contains(w)) =>
+            {
+                false
+            }
             (read, valid) => panic!("valid: {valid}, read: {read:?}: {arguments}"),
         }
     }

@@ -2,28 +2,36 @@
 //! engine has made for it. Where that takes long, a thread of its own does it, so that the answer does
 //! not wait for it.
 
+use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 
 use wasmtime::Store;
 use wasmtime::component::ResourceTable;
 
 use crate::plugin::Plugin;
-use crate::state::CallState;
+use crate::state::{CallState, lock};
 
 /// Stores that may wait for the thread. Where more end at once, who has ended one cleans up himself:
 /// then all cores are busy anyway, and the pool needs no more than a few places beside those that
 /// calls may take.
-const WAITING: usize = 2;
+const WAITING: usize = 8;
 
 /// Stores that are over and still hold their places, at most.
 pub(crate) const MOST: u32 = WAITING as u32 + 1;
 
-/// What is faster is done at once: waking a thread takes about as long.
+/// What is faster is done at once.
 const WORTH_A_THREAD_NS: u32 = 10_000;
+
+/// How long the thread sleeps between two looks while calls come. To wake it for each would cost the
+/// caller about as much as cleaning up does.
+const NAP: Duration = Duration::from_micros(50);
+
+/// How long after the last store it goes on looking; then it sleeps until it is woken.
+const AWAKE: Duration = Duration::from_millis(5);
 
 /// How long it takes for the instances of one plugin, in nanoseconds: a mean in which newer times
 /// count more.
@@ -47,22 +55,95 @@ impl Took {
 
 /// The thread that cleans up. It ends with the last of these.
 #[derive(Clone)]
-pub(crate) struct Teardown(SyncSender<(Store<CallState>, Arc<Plugin>)>);
+pub(crate) struct Teardown(Arc<Owner>);
+
+/// What the callers hold of it.
+struct Owner {
+    queue: Arc<Queue>,
+    /// Absent where there can be none: then every call cleans up after itself.
+    thread: Option<Thread>,
+}
+
+#[derive(Default)]
+struct Queue {
+    stores: Mutex<VecDeque<(Store<CallState>, Arc<Plugin>)>>,
+    /// The thread looks again without being woken.
+    is_awake: AtomicBool,
+    is_over: AtomicBool,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.queue.is_over.store(true, Ordering::SeqCst);
+        if let Some(thread) = &self.thread {
+            thread.unpark();
+        }
+    }
+}
+
+impl Owner {
+    /// Gives a store to the thread; gives it back, where the thread is behind or not there.
+    fn hand_over(
+        &self,
+        store: Store<CallState>,
+        plugin: Arc<Plugin>,
+    ) -> Result<(), (Store<CallState>, Arc<Plugin>)> {
+        let Some(thread) = &self.thread else { return Err((store, plugin)) };
+        let mut stores = lock(&self.queue.stores);
+        if stores.len() >= WAITING {
+            return Err((store, plugin));
+        }
+        stores.push_back((store, plugin));
+        drop(stores);
+        if !self.queue.is_awake.load(Ordering::SeqCst) {
+            thread.unpark();
+        }
+        Ok(())
+    }
+}
+
+impl Queue {
+    fn take(&self) -> Option<(Store<CallState>, Arc<Plugin>)> {
+        lock(&self.stores).pop_front()
+    }
+
+    /// Cleans up whatever comes, until nobody can bring anything any more.
+    fn work(&self) {
+        let mut last: Option<Instant> = None;
+        loop {
+            if let Some((store, plugin)) = self.take() {
+                plugin.teardown.during(store);
+                last = Some(Instant::now());
+            } else if self.is_over.load(Ordering::SeqCst) {
+                return;
+            } else if last.is_some_and(|last| last.elapsed() < AWAKE) {
+                thread::sleep(NAP);
+            } else {
+                self.is_awake.store(false, Ordering::SeqCst);
+                // What came before that could be seen has woken nobody.
+                if lock(&self.stores).is_empty() && !self.is_over.load(Ordering::SeqCst) {
+                    thread::park();
+                }
+                self.is_awake.store(true, Ordering::SeqCst);
+                last = Some(Instant::now());
+            }
+        }
+    }
+}
 
 impl Teardown {
     /// Starts the thread. Where there can be none, every call cleans up after itself.
     pub(crate) fn new() -> Teardown {
-        let (sender, stores) = sync_channel::<(_, Arc<Plugin>)>(WAITING);
-        let thread = std::thread::Builder::new().name("ampoule-teardown".into());
-        let started = thread.spawn(move || {
-            for (store, plugin) in stores {
-                plugin.teardown.during(store);
-            }
+        let queue = Arc::new(Queue::default());
+        let started = thread::Builder::new().name("ampoule-teardown".into()).spawn({
+            let queue = queue.clone();
+            move || queue.work()
         });
-        if let Err(error) = started {
+        if let Err(error) = &started {
             tracing::warn!(%error, "no thread to clean up after calls; they will answer later");
         }
-        Teardown(sender)
+        let thread = started.ok().map(|started| started.thread().clone());
+        Teardown(Arc::new(Owner { queue, thread }))
     }
 
     /// Has a store cleaned up after when it is dropped.
@@ -100,16 +181,11 @@ impl Drop for OwnedStore {
         drop(std::mem::replace(&mut state.table, ResourceTable::new()));
         state.wasi = None;
         let plugin = state.call.binding.plugin.clone();
-        if plugin.teardown.is_long() {
-            use TrySendError::{Disconnected, Full};
-            // Where the thread is behind, it comes back.
-            match self.teardown.0.try_send((store, plugin)) {
-                Ok(()) => {}
-                Err(Full((store, plugin)) | Disconnected((store, plugin))) => {
-                    plugin.teardown.during(store);
-                }
-            }
-        } else {
+        let back = match plugin.teardown.is_long() {
+            true => self.teardown.0.hand_over(store, plugin),
+            false => Err((store, plugin)),
+        };
+        if let Err((store, plugin)) = back {
             plugin.teardown.during(store);
         }
     }

@@ -120,6 +120,8 @@ impl Worker {
             .env("RAYON_NUM_THREADS", threads().to_string())
             // Else each thread reserves address space of its own.
             .env("MALLOC_ARENA_MAX", "2")
+            // Else mimalloc, which the command `ampoule` is made with, takes a gibibyte of it at once.
+            .env("MIMALLOC_ARENA_RESERVE", "0")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
