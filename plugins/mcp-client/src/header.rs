@@ -107,13 +107,11 @@ impl Header {
 /// A text as the value of a header: as it is where it can stand there, else in base64 between marks.
 pub(crate) fn value(text: &str) -> String {
     const MARKS: (&str, &str) = ("=?base64?", "?=");
-    let plain = text.bytes().all(|b| matches!(b, b' '..=b'~'))
-        && !text.starts_with(' ')
-        && !text.ends_with(' ')
-        && !(text.starts_with(MARKS.0) && text.ends_with(MARKS.1));
-    match plain {
-        true => text.to_owned(),
-        false => format!("{}{}{}", MARKS.0, Base64::new(text.as_bytes()).base64, MARKS.1),
+    let padded = text.starts_with(' ') || text.ends_with(' ');
+    let marked = text.starts_with(MARKS.0) && text.ends_with(MARKS.1);
+    match padded || marked || !text.bytes().all(|b| matches!(b, b' '..=b'~')) {
+        true => format!("{}{}{}", MARKS.0, Base64::new(text.as_bytes()).base64, MARKS.1),
+        false => text.to_owned(),
     }
 }
 

@@ -62,7 +62,7 @@ use crate::server::{Failure, Server};
 #[derive(Default)]
 #[serde(rename_all = "kebab-case", default)]
 struct Settings {
-    /// Where the server answers. Without it the binding has no tools.
+    /// The URL at which the server answers, over streamable HTTP. Without it there are no tools.
     url: Option<String>,
     /// The tools to offer, by the server's names of them: `*` stands for any run of characters, `?`
     /// for one. Default: all.

@@ -123,6 +123,9 @@ impl From<Failure> for Error {
     }
 }
 
+/// What ends a request.
+type Ending<'a> = Pin<Box<dyn Future<Output = Result<Value, Failure>> + 'a>>;
+
 /// What bounds a request.
 #[derive(Clone, Copy)]
 struct Terms {
@@ -457,8 +460,7 @@ impl Server {
         match beside {
             None => call.await,
             Some(events) => {
-                let both: [Pin<Box<dyn Future<Output = Result<Value, Failure>>>>; 2] =
-                    [Box::pin(call), Box::pin(self.overhear(events))];
+                let both: [Ending<'_>; 2] = [Box::pin(call), Box::pin(self.overhear(events))];
                 race(both).await
             }
         }
@@ -697,10 +699,16 @@ impl Server {
         }
     }
 
-    /// Answers a request that came on a stream. In the current revision there are none.
+    /// Answers a request that came on a stream, as long as there are not too many. In the current
+    /// revision there are none.
     async fn reply(&self, id: &Value, method: &str, params: &Value) -> Result<(), Failure> {
         if self.is_current() {
-            log::warn(format!("the MCP server sent the request `{}`", text::line(method, 40)));
+            if within(&self.heard.lines, MAX_LINES) {
+                log::warn(format!("the MCP server sent the request `{}`", text::line(method, 40)));
+            }
+            return Ok(());
+        }
+        if self.heard.questions.get() >= MAX_QUESTIONS {
             return Ok(());
         }
         let answer = self.answer(method, params);
