@@ -2,22 +2,30 @@
 //! references to its own parts by JSON Pointers alone.
 //!
 //! What can be said that way is said that way and means the same: an anchor becomes the place it
-//! marks, `dependencies` become the two keywords that took its place, and a `$id` or `$schema` that
-//! nothing depends on is left out. A pattern with look-around or back references, which the host
-//! does not run, is told in the description; the server checks it anyway. What is left is compiled
-//! with the library that the host compiles it with.
+//! marks, keywords of older drafts become those that took their place, and a `$id` or `$schema` that
+//! nothing depends on is left out. A pattern that the host may not run, such as one with look-around,
+//! is told in the description; the server checks it anyway.
+//!
+//! The host compiles each schema and takes no catalogue with one that is none. So those are sorted
+//! out here, by the meta-schema of 2020-12 written as [`fits`]: the library that the host has for it
+//! would be three quarters of this plugin.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ampoule_sdk::Weight;
 use ampoule_sdk::prelude::*;
-use shared_json_schema::{Checked, Draft};
+use regex_syntax::ast::parse::Parser;
 
 /// The longest schema, as JSON text.
 const MAX_BYTES: usize = 128 << 10;
 
-/// How deep a schema may be nested; the compiler takes as much.
+/// How deep a schema may be nested, and how many values it may hold.
 const MAX_DEPTH: usize = 64;
+const MAX_VALUES: usize = 8_000;
+
+/// How often a pattern may repeat, all its counts multiplied. The host bounds what patterns take once
+/// they are compiled, which is about as much as 255 times any character.
+const MAX_REPEATED: usize = 255;
 
 /// The keywords that hold named subschemas.
 const NAMED: [&str; 5] =
@@ -31,6 +39,15 @@ const VALUES: [&str; 4] = ["const", "default", "enum", "examples"];
 const ELSEWHERE: [&str; 6] =
     ["$dynamicAnchor", "$dynamicRef", "$id", "$recursiveAnchor", "$recursiveRef", "$vocabulary"];
 
+/// The drafts that the host reads, all as 2020-12.
+const DRAFTS: [&str; 5] = [
+    "http://json-schema.org/draft-04/schema",
+    "http://json-schema.org/draft-06/schema",
+    "http://json-schema.org/draft-07/schema",
+    "https://json-schema.org/draft/2019-09/schema",
+    "https://json-schema.org/draft/2020-12/schema",
+];
+
 /// What the keys begin with to which `serde_json` gives a meaning; the host takes none.
 const PRIVATE: &str = "$serde_json::private::";
 
@@ -39,14 +56,18 @@ const PRIVATE: &str = "$serde_json::private::";
 /// # Errors
 /// Why it cannot be one.
 pub(crate) fn ready(mut schema: Value) -> Result<Value, String> {
-    if Weight::of(&schema).depth > MAX_DEPTH {
-        return Err(format!("it is nested deeper than {MAX_DEPTH} levels"));
+    let weight = Weight::of(&schema);
+    if weight.depth > MAX_DEPTH || weight.values > MAX_VALUES {
+        return Err(format!("it has more than {MAX_DEPTH} levels or {MAX_VALUES} values"));
     }
     if schema.to_string().len() > MAX_BYTES {
         return Err(format!("it is longer than {} KiB", MAX_BYTES >> 10));
     }
     if has_private(&schema) {
         return Err(format!("it has a key that begins with `{PRIVATE}`"));
+    }
+    if !is_schema(&schema) {
+        return Err("it is neither an object nor a boolean".into());
     }
     if let Some(keywords) = schema.as_object_mut() {
         // Where the schema says it is: of use to references alone, which are judged below.
@@ -60,34 +81,112 @@ pub(crate) fn ready(mut schema: Value) -> Result<Value, String> {
         if let Some(Value::String(anchor)) = keywords.remove("$anchor") {
             anchors.insert(format!("#{anchor}"), format!("#{place}"));
         }
-        split_dependencies(keywords);
+        renew(keywords);
         tell_pattern(keywords);
     });
-    let mut problem = None;
+    let (mut problem, mut references) = (None, BTreeSet::new());
     change(&mut schema, "", &mut |keywords, _| {
         if let Some(Value::String(reference)) = keywords.get_mut("$ref") {
             if let Some(place) = anchors.get(reference) {
                 reference.clone_from(place);
             }
-            if *reference != "#" && !reference.starts_with("#/") {
-                problem = Some("it refers to another schema, and nothing is fetched".to_owned());
+            references.insert(reference.clone());
+        }
+        for (keyword, value) in keywords {
+            if ELSEWHERE.contains(&keyword.as_str()) {
+                problem = Some(format!("it has `{keyword}`, and a schema has to stand alone"));
+            } else if !fits(keyword, value) {
+                problem = Some(format!("its `{keyword}` is none of JSON Schema 2020-12"));
             }
         }
-        if let Some(keyword) = ELSEWHERE.iter().find(|keyword| keywords.contains_key(**keyword)) {
-            problem = Some(format!("it has `{keyword}`, and a schema has to stand alone"));
-        }
     });
-    if let Some(problem) = problem {
-        return Err(problem);
+    match (problem, references.iter().find(|reference| !leads(&schema, reference))) {
+        (Some(problem), _) => Err(problem),
+        (None, Some(_)) => Err("it refers to what is no part of it, and nothing is fetched".into()),
+        (None, None) => Ok(schema),
     }
-    compile(&schema)?;
-    Ok(schema)
 }
 
-fn compile(schema: &Value) -> Result<(), String> {
-    Checked::new(schema, &Value::Null, &Map::new(), Some(Draft::Draft202012), None)
-        .map(drop)
-        .map_err(|error| error.message)
+/// Whether a reference leads to a subschema.
+fn leads(schema: &Value, reference: &str) -> bool {
+    let pointer = reference.strip_prefix('#').map(percent_encoding::percent_decode_str);
+    let pointer = pointer.and_then(|pointer| pointer.decode_utf8().ok());
+    pointer.is_some_and(|pointer| schema.pointer(&pointer).is_some_and(is_schema))
+}
+
+fn is_schema(value: &Value) -> bool {
+    matches!(value, Value::Object(_) | Value::Bool(_))
+}
+
+/// Whether the value of a keyword is as the meta-schema of 2020-12 has it. Keywords that it does not
+/// have say nothing.
+fn fits(keyword: &str, value: &Value) -> bool {
+    let schemas =
+        |fields: &Value| fields.as_object().is_some_and(|all| all.values().all(is_schema));
+    let list = |list: &Value| {
+        list.as_array().is_some_and(|list| !list.is_empty() && list.iter().all(is_schema))
+    };
+    match keyword {
+        "$schema" => value.as_str().is_some_and(|uri| DRAFTS.contains(&uri.trim_end_matches('#'))),
+        "type" => match value {
+            Value::Array(all) => {
+                !all.is_empty() && all.iter().all(is_type) && unique(value).is_some()
+            }
+            one => is_type(one),
+        },
+        "$defs" | "definitions" | "dependentSchemas" | "properties" => schemas(value),
+        "patternProperties" => {
+            schemas(value) && value.as_object().is_some_and(|all| all.keys().all(|key| runs(key)))
+        }
+        "additionalItems"
+        | "additionalProperties"
+        | "contains"
+        | "contentSchema"
+        | "else"
+        | "if"
+        | "items"
+        | "not"
+        | "propertyNames"
+        | "then"
+        | "unevaluatedItems"
+        | "unevaluatedProperties" => is_schema(value),
+        "allOf" | "anyOf" | "oneOf" | "prefixItems" => list(value),
+        "required" => unique(value).is_some(),
+        "dependentRequired" => {
+            value.as_object().is_some_and(|all| all.values().all(|names| unique(names).is_some()))
+        }
+        "enum" | "examples" => value.is_array(),
+        "maxContains" | "maxItems" | "maxLength" | "maxProperties" | "minContains" | "minItems"
+        | "minLength" | "minProperties" => value.is_u64(),
+        "exclusiveMaximum" | "exclusiveMinimum" | "maximum" | "minimum" => value.is_number(),
+        "multipleOf" => value.as_f64().is_some_and(|number| number > 0.0),
+        "deprecated" | "readOnly" | "uniqueItems" | "writeOnly" => value.is_boolean(),
+        "$comment" | "$ref" | "contentEncoding" | "contentMediaType" | "description" | "format"
+        | "pattern" | "title" => value.is_string(),
+        _ => true,
+    }
+}
+
+fn is_type(name: &Value) -> bool {
+    const TYPES: [&str; 7] = ["array", "boolean", "integer", "null", "number", "object", "string"];
+    name.as_str().is_some_and(|name| TYPES.contains(&name))
+}
+
+/// The texts of a list, where each is there once and there is nothing else.
+fn unique(list: &Value) -> Option<BTreeSet<&str>> {
+    let list = list.as_array()?;
+    let texts: Option<BTreeSet<&str>> = list.iter().map(Value::as_str).collect();
+    texts.filter(|texts| texts.len() == list.len())
+}
+
+/// Whether the host can run a pattern: in linear time, and in the memory it has for that.
+fn runs(pattern: &str) -> bool {
+    let counts = pattern.split('{').skip(1).filter_map(|rest| rest.split('}').next());
+    let numbers = counts.flat_map(|counts| counts.split(','));
+    let repeated = numbers
+        .filter_map(|number| number.trim().parse::<usize>().ok())
+        .fold(1_usize, |product, number| product.saturating_mul(number.max(1)));
+    pattern.len() <= 1_000 && repeated <= MAX_REPEATED && Parser::new().parse(pattern).is_ok()
 }
 
 fn has_private(value: &Value) -> bool {
@@ -100,29 +199,41 @@ fn has_private(value: &Value) -> bool {
     }
 }
 
-/// `dependencies` of the drafts before 2019-09, in the words of those since.
-fn split_dependencies(keywords: &mut Map<String, Value>) {
-    let Some(Value::Object(all)) = keywords.get("dependencies") else { return };
-    let (names, schemas): (Map<_, _>, Map<_, _>) =
-        all.clone().into_iter().partition(|(_, value)| value.is_array());
-    let new = [("dependentRequired", names), ("dependentSchemas", schemas)];
-    if new.iter().all(|(keyword, _)| !keywords.contains_key(*keyword)) {
+/// Says what keywords of older drafts say in the words of 2020-12.
+fn renew(keywords: &mut Map<String, Value>) {
+    if let Some(Value::Object(all)) = keywords.get("dependencies") {
+        let (names, schemas): (Map<_, _>, Map<_, _>) =
+            all.clone().into_iter().partition(|(_, value)| value.is_array());
         keywords.remove("dependencies");
-        keywords.extend(
-            new.into_iter()
-                .filter(|(_, fields)| !fields.is_empty())
-                .map(|(keyword, fields)| (keyword.to_owned(), fields.into())),
-        );
+        for (keyword, fields) in [("dependentRequired", names), ("dependentSchemas", schemas)] {
+            if !fields.is_empty() {
+                keywords.entry(keyword).or_insert_with(|| fields.into());
+            }
+        }
+    }
+    if let Some(Value::Array(_)) = keywords.get("items") {
+        let rest = keywords.remove("additionalItems");
+        if let Some(items) = keywords.remove("items") {
+            keywords.insert("prefixItems".into(), items);
+        }
+        keywords.extend(rest.map(|rest| ("items".to_owned(), rest)));
+    }
+    for (exclusive, bound) in [("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")] {
+        if let Some(&Value::Bool(excludes)) = keywords.get(exclusive) {
+            keywords.remove(exclusive);
+            let number = if excludes { keywords.remove(bound) } else { None };
+            keywords.extend(number.map(|number| (exclusive.to_owned(), number)));
+        }
     }
 }
 
-/// Moves a pattern that the host cannot run into the description.
+/// Moves a pattern that the host may not run into the description.
 fn tell_pattern(keywords: &mut Map<String, Value>) {
-    let Some(pattern @ Value::String(_)) = keywords.get("pattern") else { return };
-    if compile(&json!({ "pattern": pattern })).is_ok() {
+    let Some(Value::String(pattern)) = keywords.get("pattern") else { return };
+    if runs(pattern) {
         return;
     }
-    let pattern = pattern.as_str().unwrap_or_default().to_owned();
+    let pattern = pattern.clone();
     keywords.remove("pattern");
     let described = match keywords.get("description").and_then(Value::as_str) {
         Some(description) => format!("{description} Pattern: {pattern}"),
@@ -252,6 +363,15 @@ mod tests {
                 json!({ "items": {} }),
             ),
             (
+                json!({ "items": [{ "type": "string" }, true], "additionalItems": false }),
+                json!({ "prefixItems": [{ "type": "string" }, true], "items": false }),
+            ),
+            (
+                json!({ "minimum": 1, "exclusiveMinimum": true, "maximum": 2, "exclusiveMaximum": false }),
+                json!({ "maximum": 2, "exclusiveMinimum": 1 }),
+            ),
+            (json!({ "pattern": "^.{1,500}$" }), json!({ "description": "Pattern: ^.{1,500}$" })),
+            (
                 json!({ "dependencies": { "a": ["b"], "c": { "required": ["d"] } } }),
                 json!({
                     "dependentRequired": { "a": ["b"] },
@@ -272,24 +392,60 @@ mod tests {
     }
 
     #[test]
+    fn patterns_are_those_that_take_linear_time() {
+        for pattern in
+            ["^[a-z0-9-]+$", r"^\d{3}-\w{1,40}$", "(?:a|b)*", r"\u0041", r"[\w.+-]+@\S+", ""]
+        {
+            assert!(runs(pattern), "{pattern}");
+        }
+        let long = "a".repeat(1_001);
+        for pattern in [
+            "(?=a)",
+            "(?!a)",
+            "(?<=a)b",
+            r"(a)\1",
+            "[[]",
+            "a{",
+            r"\cA",
+            "(",
+            ".{300}",
+            "(a{20}){20}",
+            &long,
+        ] {
+            assert!(!runs(pattern), "{pattern}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_taken_is_refused() {
         let mut deep = json!({});
         for _ in 0..MAX_DEPTH {
             deep = json!({ "items": deep });
         }
         for (schema, problem) in [
-            (deep, "deeper than 64"),
+            (deep, "more than 64 levels"),
+            (json!({ "enum": vec![0; MAX_VALUES] }), "8000 values"),
             (json!({ "description": "x".repeat(MAX_BYTES) }), "longer than 128 KiB"),
-            (json!({ "$ref": "https://example.com/schema" }), "another schema"),
-            (json!({ "items": { "$ref": "other.json" } }), "another schema"),
+            (json!({ "$ref": "https://example.com/schema" }), "nothing is fetched"),
+            (json!({ "items": { "$ref": "other.json" } }), "nothing is fetched"),
+            (json!({ "$ref": "#/$defs/none" }), "nothing is fetched"),
+            (json!({ "$ref": "#none" }), "nothing is fetched"),
+            (json!({ "$ref": "#/required", "required": ["a"] }), "nothing is fetched"),
             (json!({ "items": { "$id": "https://example.com/b" } }), "`$id`"),
             (json!({ "$dynamicRef": "#a" }), "`$dynamicRef`"),
+            (json!({ "$schema": "https://example.com/own" }), "`$schema`"),
             (json!({ "$serde_json::private::RawValue": "1" }), "begins with"),
-            (json!({ "type": "text" }), "unusable"),
-            (json!({ "properties": { "a": { "required": true } } }), "unusable"),
-            (json!({ "$ref": "#/$defs/none" }), "unusable"),
-            (json!({ "patternProperties": { "(?=a)": {} } }), "unusable"),
-            (json!(7), "unusable"),
+            (json!({ "type": "text" }), "`type`"),
+            (json!({ "type": ["string", "string"] }), "`type`"),
+            (json!({ "properties": { "a": { "required": true } } }), "`required`"),
+            (json!({ "properties": { "a": { "required": ["b", "b"] } } }), "`required`"),
+            (json!({ "properties": { "a": 7 } }), "`properties`"),
+            (json!({ "patternProperties": { "(?=a)": {} } }), "`patternProperties`"),
+            (json!({ "anyOf": [] }), "`anyOf`"),
+            (json!({ "not": { "allOf": [{ "minLength": -1 }] } }), "`minLength`"),
+            (json!({ "multipleOf": 0 }), "`multipleOf`"),
+            (json!({ "description": 7 }), "`description`"),
+            (json!(7), "neither"),
         ] {
             let found = ready(schema.clone()).unwrap_err();
             assert!(found.contains(problem), "{schema}: {found}");
