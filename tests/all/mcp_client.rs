@@ -600,6 +600,14 @@ async fn what_a_server_answers_amiss_is_an_error_to_act_on() {
                 result(message, json!({ "resultType": "input_required", "requestState": "s" }))
             }
             "large" => result(message, text(&"x".repeat(17 << 20))),
+            "objects" => {
+                let many = format!("[{}1]", "{\"a\":1},".repeat(1_500_000));
+                result(
+                    message,
+                    json!({ "structuredContent": "done",
+                    "content": [{ "type": "text", "text": many }] }),
+                )
+            }
             "many" => json(format!("{{\"id\": 1, \"result\": [{}0]}}", "0,".repeat(2_000_000))),
             "broken" => events("data: {\"id\": 1\n".into()),
             "garbage" => events("data: \u{0}\n\n".into()),
@@ -647,7 +655,7 @@ async fn what_a_server_answers_amiss_is_an_error_to_act_on() {
         let (found, message) = failed(outcome);
         assert!(found == code && message.contains(says), "{word}: {found}: {message}");
     }
-    for word in ["chatty", ""] {
+    for word in ["chatty", "objects", ""] {
         *kind.lock().unwrap() = word;
         let answer = value(&host, "remote/t", json!({})).await;
         assert_eq!(answer, if word.is_empty() { "fine" } else { "done" });

@@ -14,6 +14,9 @@ const INLINE: usize = 16 << 10;
 /// How deep a structured answer may be nested; the host refuses deeper ones.
 const MAX_DEPTH: usize = 90;
 
+/// Up to how many bytes a text is read as JSON, to see whether it says the structured answer again.
+const MAX_MIRROR: usize = 1 << 20;
+
 /// Characters of an error that are shown.
 const MAX_MESSAGE: usize = 4_000;
 
@@ -96,6 +99,7 @@ fn mirrors(piece: &Value, value: &Value) -> bool {
         && piece
             .get("text")
             .and_then(Value::as_str)
+            .filter(|text| text.len() <= MAX_MIRROR)
             .and_then(|text| serde_json::from_str::<Value>(text).ok())
             .is_some_and(|said| said == *value)
 }
