@@ -1,6 +1,7 @@
 //! The plugin `mcp-client` against servers of others, against this host's own, and against servers
 //! that mean no good.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::process::{Child, Stdio};
@@ -716,6 +717,41 @@ async fn a_list_that_is_no_good_gives_what_of_it_is() {
     assert!(refused(&url(&closed)).await.contains("unauthorized"));
     let page = Fake::start(|_, _| (200, vec![("content-type", "text/html".into())], String::new()));
     assert!(refused(&url(&page.await)).await.contains("is `url` that of an MCP server?"));
+}
+
+/// The values of this field in the cases of a plugin, each once.
+fn in_cases(plugin: &str, field: &str) -> Vec<Value> {
+    let mut found = BTreeMap::new();
+    for file in std::fs::read_dir(root().join("plugins").join(plugin).join("tests")).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        let suite: Value = serde_json::from_str(&text).unwrap();
+        for case in suite["cases"].as_array().into_iter().flatten() {
+            if let Some(value) = case["arguments"].get(field) {
+                found.insert(value.to_string(), value.clone());
+            }
+        }
+    }
+    found.into_values().collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_taken_of_a_list_the_host_takes_too() {
+    // One that the host refused would take the whole catalogue with it.
+    let schemas = in_cases("json-schema", "schema");
+    let patterns = in_cases("regex", "pattern");
+    let patterns = patterns.into_iter().map(|pattern| json!({ "pattern": pattern }));
+    let all: Vec<Value> = schemas.into_iter().chain(patterns).collect();
+    assert!(all.len() > 1_000, "{}", all.len());
+    let mut taken = 0;
+    for part in all.chunks(400) {
+        let tools = part.iter().enumerate().map(|(at, schema)| {
+            json!({ "name": format!("t{at}"), "inputSchema": {}, "outputSchema": schema })
+        });
+        let tools: Vec<Value> = tools.collect();
+        let fake = current(json!(tools), |_, message| result(message, text("x"))).await;
+        taken += bound(&fake.url(), "").await.tools().len();
+    }
+    assert!(taken * 10 > all.len() * 8, "{taken} of {}", all.len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
