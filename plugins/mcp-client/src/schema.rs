@@ -7,8 +7,8 @@
 //! is told in the description; the server checks it anyway.
 //!
 //! The host compiles each schema and takes no catalogue with one that is none. So those are sorted
-//! out here, by the meta-schema of 2020-12 written as [`fits`]: the library that the host has for it
-//! would be three quarters of this plugin.
+//! out here, by the meta-schema of 2020-12 written as [`fits`]: with the library that the host has for
+//! it, this plugin would be six times as large.
 
 use std::collections::{BTreeMap, BTreeSet};
 
