@@ -15,6 +15,7 @@ mod hostile;
 mod isolation;
 mod learn;
 mod mcp;
+mod mcp_client;
 mod meters;
 mod models;
 mod openapi;

@@ -21,13 +21,13 @@ const PIXEL: &str =
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mP4z8AAAAMBAQAY3Y2wAAAAAElFTkSuQmCC";
 
 /// A served fixture; dropping it ends the server.
-struct Served {
-    address: SocketAddr,
+pub(crate) struct Served {
+    pub(crate) address: SocketAddr,
     shutdown: CancellationToken,
 }
 
 impl Served {
-    async fn start(options: ServeOptions, tools: Arc<dyn Tools>) -> Served {
+    pub(crate) async fn start(options: ServeOptions, tools: Arc<dyn Tools>) -> Served {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = options.shutdown.clone();
@@ -44,10 +44,10 @@ impl Drop for Served {
 
 /// The tools of the guest `conformance`, under the names the suite knows them by; and one that is
 /// looked at and never called.
-struct Fixture(Host);
+pub(crate) struct Fixture(Host);
 
 impl Fixture {
-    async fn new() -> Fixture {
+    pub(crate) async fn new() -> Fixture {
         let config = format!(
             "plugins = [{:?}]\n[bindings.conformance]\ngrant.ask = true\n",
             guest("conformance")
@@ -213,7 +213,7 @@ impl Resources for Offers {
 }
 
 /// A program of `target/tools/node`.
-fn node(script: &str) -> Command {
+pub(crate) fn node(script: &str) -> Command {
     let tools = root().join("target/tools");
     let program = tools.join("bin").join(format!("node{}", std::env::consts::EXE_SUFFIX));
     let script = tools.join("node/node_modules").join(script);
@@ -225,7 +225,7 @@ fn node(script: &str) -> Command {
     command
 }
 
-async fn finish(mut command: Command) -> (bool, String) {
+pub(crate) async fn finish(mut command: Command) -> (bool, String) {
     let Output { status, stdout, stderr } =
         tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     let said = [stdout, stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
