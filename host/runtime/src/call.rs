@@ -933,6 +933,8 @@ pub(crate) async fn discover(
     host: Host,
     binding: Arc<Binding>,
 ) -> Result<Vec<catalog::ToolDefinition>, ToolError> {
+    // Compiling has bounds of its own and none of this time. Where it fails, connecting says so.
+    let _ = binding.plugin.code(host.compiler()).await;
     let deadline = Some(Instant::now() + DISCOVERY_TIME);
     let context = CallContext { deadline, ..CallContext::default() };
     let (mut live, code, recorded) = connect(host, binding, "catalog", context).await?;
