@@ -199,6 +199,9 @@ fn read_or_make_key(path: &Path) -> Result<[u8; 32], HostError> {
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Index {
     files: BTreeMap<PathBuf, IndexEntry>,
+    /// It is not what was read from the cache.
+    #[serde(skip)]
+    is_changed: bool,
 }
 
 /// A plugin's file, as it was when it was last read.
@@ -250,12 +253,15 @@ impl Index {
             exports: binary.exports.iter().cloned().collect(),
         };
         self.files.insert(path.to_owned(), entry.clone());
+        self.is_changed = true;
         entry
     }
 
-    /// Forgets files that are gone.
-    pub(crate) fn retain_existing(&mut self) {
+    /// Forgets files that are gone, and says whether there is anything new to be kept.
+    pub(crate) fn settle(&mut self) -> bool {
+        let before = self.files.len();
         self.files.retain(|path, _| path.exists());
+        self.is_changed || self.files.len() < before
     }
 }
 

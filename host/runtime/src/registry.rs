@@ -224,8 +224,9 @@ impl Registry {
                 registry.refuse(error);
             }
         }
-        if let Some(cache) = &compiler.cache {
-            index.retain_existing();
+        if let Some(cache) = &compiler.cache
+            && index.settle()
+        {
             cache.store_table(INDEX, &index);
         }
         Ok(registry)
