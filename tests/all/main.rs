@@ -16,6 +16,7 @@ mod learn;
 mod mcp;
 mod meters;
 mod models;
+mod oauth;
 mod openapi;
 mod plugins;
 mod principals;

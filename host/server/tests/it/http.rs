@@ -40,7 +40,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (key, value) = line.split_once(": ")?;
             key.eq_ignore_ascii_case(name).then_some(value)
@@ -103,7 +103,7 @@ impl Web {
         Answer { status, head: head.to_owned(), body: body.to_owned() }
     }
 
-    async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub(crate) async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         self.raw(request(method, path, headers, body)).await
     }
 
@@ -113,7 +113,7 @@ impl Web {
         self.send("POST", "/mcp", &headers, body).await
     }
 
-    async fn call(&self, tool: &str, headers: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn call(&self, tool: &str, headers: &[(&str, &str)]) -> Answer {
         let headers = [&[("Mcp-Name", tool)], headers].concat();
         self.post(&headers, &call(tool)).await
     }
@@ -160,7 +160,7 @@ pub(crate) fn call_with(tool: &str, arguments: Value) -> Value {
 const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}"#;
 
 /// A shelf whose tool `who` answers for whom it was called.
-fn who() -> Shelf {
+pub(crate) fn who() -> Shelf {
     Shelf::default().with(tool("who"), |call: ToolCall| async move {
         outcome(&call, value(json!(call.context.principal)))
     })
