@@ -6,6 +6,7 @@ mod audit;
 mod budget;
 mod calls;
 mod catalog;
+mod clients;
 mod code;
 mod command;
 mod egress;
