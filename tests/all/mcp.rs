@@ -11,6 +11,7 @@ use ampoule_server::model::{
     PromptArgument, PromptMessage, Resource, ResourceContents, ResourceTemplate, Role,
 };
 use ampoule_server::{HttpOptions, Prompts, Resources, ServeOptions, serve_http};
+use ampoule_tests::served::{module, node};
 use ampoule_tests::{builder, guest, root};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -212,19 +213,6 @@ impl Resources for Offers {
     }
 }
 
-/// A program of `target/tools/node`.
-pub(crate) fn node(script: &str) -> Command {
-    let tools = root().join("target/tools");
-    let program = tools.join("bin").join(format!("node{}", std::env::consts::EXE_SUFFIX));
-    let script = tools.join("node/node_modules").join(script);
-    for path in [&program, &script] {
-        assert!(path.is_file(), "{}: run `cargo xtask setup`", path.display());
-    }
-    let mut command = Command::new(program);
-    command.arg(script);
-    command
-}
-
 pub(crate) async fn finish(mut command: Command) -> (bool, String) {
     let Output { status, stdout, stderr } =
         tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
@@ -241,7 +229,7 @@ async fn conforms(revision: &str) {
         ..ServeOptions::default()
     };
     let served = Served::start(options, Arc::new(Fixture::new().await)).await;
-    let mut suite = node("@modelcontextprotocol/conformance/dist/index.js");
+    let mut suite = node(&module("@modelcontextprotocol/conformance/dist/index.js"));
     let expected: PathBuf = root().join(format!("tests/cases/mcp/{revision}.yaml"));
     suite.args(["server", "--suite", "all", "--spec-version", revision, "--url"]);
     suite.arg(format!("http://{}/mcp", served.address)).arg("--expected-failures").arg(expected);

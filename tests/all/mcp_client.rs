@@ -13,6 +13,7 @@ use ampoule::{
     Signal, Tools,
 };
 use ampoule_server::ServeOptions;
+use ampoule_tests::served::{module, node};
 use ampoule_tests::site::Seen;
 use ampoule_tests::{Table, builder, call, root, value};
 use http::{Request, Response};
@@ -23,7 +24,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::mcp::{Fixture, Served, finish, node};
+use crate::mcp::{Fixture, Served, finish};
 
 /// The token of the servers here.
 const TOKEN: &str = "mcp-token-93e0b7c51d2f8a46";
@@ -107,7 +108,7 @@ impl Everything {
         let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = free.local_addr().unwrap();
         drop(free);
-        let mut server = node("@modelcontextprotocol/server-everything/dist/index.js");
+        let mut server = node(&module("@modelcontextprotocol/server-everything/dist/index.js"));
         server.arg("streamableHttp").env("PORT", address.port().to_string());
         let process = server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let everything = Everything { process, address };
@@ -312,7 +313,7 @@ async fn the_conformance_suite_for_clients_passes() {
     let results = tempfile::tempdir().unwrap();
     for (revision, scenarios) in SCENARIOS {
         for scenario in scenarios {
-            let mut suite = node("@modelcontextprotocol/conformance/dist/index.js");
+            let mut suite = node(&module("@modelcontextprotocol/conformance/dist/index.js"));
             suite.args(["client", "--scenario", scenario, "--spec-version", revision]);
             suite.args(["--timeout", "60000", "--command", env!("CARGO_BIN_EXE_mcp_client")]);
             suite.arg("--output-dir").arg(results.path()).arg("--expected-failures");

@@ -2,12 +2,13 @@
 //! servers that break the protocol.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ampoule::{CallContext, Host, Message, Model, ModelEvent, ModelRequest, ModelResponse};
 use ampoule::{ModelTool, Part, ToolError};
+use ampoule_tests::served::{module, node};
 use ampoule_tests::site::Site;
 use ampoule_tests::{host, root};
 use futures::StreamExt;
@@ -35,14 +36,7 @@ impl Drop for Aimock {
 impl Aimock {
     /// Starts it on a free port of loopback, with the fixtures of `tests/cases/models`.
     fn start() -> Aimock {
-        let tools = root().join("target/tools");
-        let node = tools.join("bin").join(format!("node{}", std::env::consts::EXE_SUFFIX));
-        let script = tools.join("node/node_modules/@copilotkit/aimock/dist/cli.js");
-        for path in [&node, &script] {
-            assert!(path.exists(), "{} is not there: run `cargo xtask test`", path.display());
-        }
-        let mut child = Command::new(node)
-            .arg(script)
+        let mut child = node(&module("@copilotkit/aimock/dist/cli.js"))
             .args(["--port", "0", "--validate-on-load", "--strict", "--chunk-size", "8"])
             .arg("--fixtures")
             .arg(root().join("tests/cases/models"))

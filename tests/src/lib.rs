@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "test support: a surprise should stop the test")]
 
+pub mod served;
 pub mod site;
 mod table;
 

@@ -147,12 +147,13 @@ impl Part {
     }
 }
 
-/// Plugins, guests and the stand-in of model providers: all that the tests load.
+/// Plugins, guests, and the programs of others: all that the tests load and talk to.
 fn build(project: &Project) -> Result<()> {
     let mut plan = Plan::new(project)?;
     components::add_plugins(&mut plan, project, &[])?;
     guests::add(&mut plan, project, &[])?;
     Tool::NodePackages.add_to(&mut plan, project)?;
+    Tool::Clients.add_to(&mut plan, project)?;
     plan.run()
 }
 

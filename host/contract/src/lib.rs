@@ -12,6 +12,7 @@
 //! - [`ask`]: questions to the person behind a call ([`Ask`], [`Question`], [`Answer`]).
 //! - [`blob`]: bytes too large for JSON ([`Blobs`]).
 //! - [`audit`]: what happened, for the record ([`Audit`], [`AuditEvent`], [`Redact`]).
+//! - [`oauth`]: words of OAuth 2 ([`SecureUrl`], [`Scope`]).
 //! - [`model`]: talking to a language model ([`Model`], [`ModelRequest`], [`ModelEvent`]).
 
 pub mod ask;
@@ -20,6 +21,7 @@ pub mod blob;
 pub mod call;
 pub mod limits;
 pub mod model;
+pub mod oauth;
 pub mod pattern;
 pub mod receipt;
 pub mod run_state;
@@ -37,6 +39,7 @@ pub use model::{
     Message, Model, ModelEvent, ModelInfo, ModelRequest, ModelResponse, ModelStream, ModelTool,
     Part, TokenUsage,
 };
+pub use oauth::{Scope, SecureUrl};
 pub use pattern::ToolPattern;
 pub use receipt::Receipt;
 pub use run_state::RunState;

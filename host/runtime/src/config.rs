@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use ampoule_contract::{Limits, ToolPattern};
+use ampoule_contract::{Limits, Scope, SecureUrl, ToolPattern};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -16,7 +16,7 @@ use crate::egress::{AddressGrant, AudiencePattern, HttpPattern, toml_key};
 use crate::error::HostError;
 use crate::lock::Lock;
 use crate::manifest::{FileAccess, LimitValue, is_plugin_name, limits_over};
-use crate::principals::PrincipalConfig;
+use crate::principals::{PrincipalConfig, check_name};
 use crate::rate::Rate;
 pub use crate::sessions::SessionConfig;
 
@@ -52,6 +52,9 @@ pub struct Config {
     /// What of all that is left in calls made for a principal. `"*"` is everybody who has no
     /// table. Default: all of it.
     pub principals: BTreeMap<String, PrincipalConfig>,
+    /// Whose access tokens clients may bring over HTTP. Default: nobody's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oauth: Option<OAuthConfig>,
     /// What was accepted, from the lock beside the file. Default: no lock, nothing is pinned.
     #[serde(skip)]
     pub lock: Option<Lock>,
@@ -77,6 +80,41 @@ pub enum JournalFailure {
     Refuse,
     /// Go on without a record.
     Continue,
+}
+
+/// The authorization server whose access tokens `ampoule mcp --http` takes, beside the static tokens
+/// of principals. A token's claim `sub` says for whom its calls are: the principal with that `subject`.
+/// Read once, when the server starts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct OAuthConfig {
+    /// Who issues the tokens, as their claim `iss` and the issuer's own metadata write it.
+    pub issuer: SecureUrl,
+    /// The address under which clients reach this server, such as `https://mcp.example.com/mcp`: the
+    /// audience of its tokens (RFC 8707).
+    pub resource: SecureUrl,
+    /// Where the issuer's keys are. Default: where its metadata says (RFC 8414, or OpenID Connect
+    /// Discovery).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks: Option<SecureUrl>,
+    /// The scopes that a token must have, all of them. Default: none.
+    #[serde(default)]
+    pub scopes: Vec<Scope>,
+    /// For whom calls are made whose token has the `sub` of no principal. Default: nobody, such calls
+    /// are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principal: Option<String>,
+}
+
+impl OAuthConfig {
+    fn check(&self) -> Result<(), String> {
+        for (key, url) in [("issuer", &self.issuer), ("resource", &self.resource)] {
+            if url.url().query().is_some() {
+                return Err(format!("{key}: `{url}` must have no query"));
+            }
+        }
+        self.principal.iter().try_for_each(|name| check_name(name))
+    }
 }
 
 /// A plugin under a name, with settings and grants.
@@ -224,6 +262,20 @@ impl Config {
             let checked = principal.check(name, known);
             checked.map_err(|error| format!("[principals.{}]: {error}", toml_key(name)))?;
         }
+        if let Some(oauth) = &self.oauth {
+            oauth.check().map_err(|error| format!("[oauth]: {error}"))?;
+        }
+        let mut subjects = BTreeMap::new();
+        for (name, principal) in &self.principals {
+            let Some(subject) = &principal.subject else { continue };
+            let at = |error| Err(format!("[principals.{}]: subject: {error}", toml_key(name)));
+            if self.oauth.is_none() {
+                return at("there is no [oauth] that says who issues tokens".to_owned());
+            }
+            if let Some(other) = subjects.insert(subject, name) {
+                return at(format!("it is that of [principals.{}] too", toml_key(other)));
+            }
+        }
         Ok(())
     }
 
@@ -298,6 +350,14 @@ mod tests {
             grant.addresses = ["127.0.0.1"]
             grant.secrets.api-key = { secret = "openai", audience = ["http://127.0.0.1:1"] }
             limits = { wall-time = "2 min" }
+            [principals.alice]
+            subject = "a1"
+            [oauth]
+            issuer = "https://as.example.com"
+            resource = "https://mcp.example.com/mcp"
+            jwks = "http://localhost:3000/jwks"
+            scopes = ["mcp", "files:read"]
+            principal = "guest"
             "#,
         )
         .expect("valid");
@@ -342,6 +402,19 @@ mod tests {
             "[principals.\"*\"]\ntoken = { env = \"TOKEN\" }",
             "[principals.\"\"]",
             "[principals.\"a\\n\"]",
+            "[principals.\"*\"]\nsubject = \"a\"\n[oauth]\nissuer = \"https://a\"\nresource = \"https://b\"",
+            "[principals.a]\nsubject = \"\"\n[oauth]\nissuer = \"https://a\"\nresource = \"https://b\"",
+            "[principals.a]\nsubject = \"s\"",
+            "[principals]\na.subject = \"s\"\nb.subject = \"s\"\n[oauth]\nissuer = \"https://a\"\nresource = \"https://b\"",
+            "[oauth]",
+            "[oauth]\nissuer = \"https://a\"",
+            "[oauth]\nissuer = \"http://a\"\nresource = \"https://b/mcp\"",
+            "[oauth]\nissuer = \"https://a\"\nresource = \"https://b/mcp?c\"",
+            "[oauth]\nissuer = \"https://a?b\"\nresource = \"https://b/mcp\"",
+            "[oauth]\nissuer = \"https://a\"\nresource = \"https://b\"\njwks = \"http://c/jwks\"",
+            "[oauth]\nissuer = \"https://a\"\nresource = \"https://b\"\nscopes = [\"a b\"]",
+            "[oauth]\nissuer = \"https://a\"\nresource = \"https://b\"\nscope = \"a\"",
+            "[oauth]\nissuer = \"https://a\"\nresource = \"https://b\"\nprincipal = \"\"",
             "journal = \"log.db\"",
             "[journal]",
             "[journal]\npath = \"\"",

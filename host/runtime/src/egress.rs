@@ -16,6 +16,8 @@
 //! A refusal names its gate and, where the operator could allow the request, the lines that
 //! would.
 //!
+//! What the host asks for on its own account, for the operator, goes another way ([`Errands`]).
+//!
 //! Nothing here knows of WebAssembly. The vectors in `tests/cases/egress` hold what is refused
 //! and why, for this and any other implementation.
 
@@ -23,6 +25,7 @@ mod address;
 mod body;
 mod client;
 mod credential;
+mod errand;
 mod error;
 mod headers;
 mod oauth2;
@@ -43,6 +46,7 @@ pub use address::{AddressGrant, special};
 pub use body::{BoxError, Charge, RequestBody, ResponseBody};
 pub use client::Egress;
 pub use credential::{ClientCredentials, Credential, Inject, SecretValue};
+pub use errand::Errands;
 pub use error::EgressError;
 pub use headers::header_map;
 pub use origin::AudiencePattern;

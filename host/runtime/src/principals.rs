@@ -46,6 +46,10 @@ pub struct PrincipalConfig {
     /// calls for it over HTTP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<SecretSource>,
+    /// The claim `sub` of the access tokens that calls for it bring over HTTP, where `[oauth]` says
+    /// who issues them. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
 }
 
 /// What of the bindings' grants is left for a principal. An empty list leaves nothing.
@@ -94,13 +98,16 @@ impl PrincipalFiles {
 impl PrincipalConfig {
     /// Checks what the types cannot say; `known` tells whether there is such a secret.
     pub(crate) fn check(&self, name: &str, known: impl Fn(&str) -> bool) -> Result<(), String> {
-        if name.is_empty() || name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control) {
-            return Err(format!(
-                "a principal's name has 1 to {MAX_NAME_BYTES} bytes and no control character"
-            ));
+        check_name(name)?;
+        if name == EVERYBODY && (self.token.is_some() || self.subject.is_some()) {
+            return Err("whoever has a `token` or a `subject` has a name, and a table of that \
+                        name"
+                .into());
         }
-        if name == EVERYBODY && self.token.is_some() {
-            return Err("`token`: whoever has a token has a name, and a table of that name".into());
+        if let Some(subject) = &self.subject
+            && (subject.is_empty() || subject.chars().any(char::is_control))
+        {
+            return Err("`subject` is empty or has a control character".into());
         }
         let secrets = self.grant.secrets.iter().flatten();
         if let Some(unknown) = secrets.into_iter().find(|secret| !known(secret)) {
@@ -112,6 +119,16 @@ impl PrincipalConfig {
     fn caps(&self) -> Result<Limits, String> {
         limits_over(Limits::UNLIMITED, &self.limits)
     }
+}
+
+/// Checks the name of a principal.
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
+    if name.is_empty() || name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control) {
+        return Err(format!(
+            "a principal's name has 1 to {MAX_NAME_BYTES} bytes and no control character"
+        ));
+    }
+    Ok(())
 }
 
 /// A principal's table, ready to be asked.

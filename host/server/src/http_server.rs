@@ -7,6 +7,7 @@
 mod access;
 mod connections;
 mod gate;
+mod oauth;
 mod sessions;
 
 use std::convert::Infallible;
@@ -36,10 +37,11 @@ use crate::error::ServeError;
 use crate::message::{self, Refusal};
 use crate::options::ServeOptions;
 use crate::server::{Server, Shared};
-use access::Unauthorized;
 pub use access::{Access, BearerToken};
+use access::{Callers, NotLetIn};
 use connections::{Connection, Connections};
 use gate::{Gate, Passed, Refused};
+pub use oauth::{Documents, OAuth};
 use sessions::{Own, Sessions};
 
 /// Where the protocol is spoken.
@@ -130,7 +132,7 @@ pub async fn serve_http(
         shared: Arc::new(Shared::new(tools, &options)?),
         somebody: options.principal,
         gate: Gate::new(address, &http.allowed_hosts, &http.allowed_origins)?,
-        access: http.access,
+        callers: http.access.into(),
         sessions: Arc::new(Sessions::new(http.max_sessions)),
         config: StreamableHttpServerConfig::default()
             // The gate here says which flag would let a request in.
@@ -251,7 +253,7 @@ struct Front {
     /// For whom calls are made where nobody is asked who they are.
     somebody: Option<String>,
     gate: Gate,
-    access: Access,
+    callers: Callers,
     sessions: Arc<Sessions>,
     config: StreamableHttpServerConfig,
     max_body: usize,
@@ -289,12 +291,19 @@ impl Front {
     }
 
     async fn let_in(&self, mut request: Request<Incoming>, connection: &Connection) -> Answer {
+        if let Some(metadata) = self.callers.metadata(request.uri().path()) {
+            return match *request.method() {
+                Method::GET => text(StatusCode::OK, "application/json", metadata.clone()),
+                _ => refuse(StatusCode::METHOD_NOT_ALLOWED, "This is read with GET."),
+            };
+        }
         if request.uri().path() != PATH {
             return refuse(StatusCode::NOT_FOUND, format!("MCP is spoken at {PATH}."));
         }
-        let principal = match self.access.principal(request.headers(), self.somebody.as_deref()) {
+        let somebody = self.somebody.as_deref();
+        let principal = match self.callers.principal(request.headers(), somebody).await {
             Ok(principal) => principal,
-            Err(why) => return unauthorized(why),
+            Err(why) => return self.not_let_in(why),
         };
         for secret in [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::COOKIE] {
             request.headers_mut().remove(secret);
@@ -323,6 +332,43 @@ impl Front {
             inspect.message(principal.as_deref(), &message);
         }
         self.speak(Request::from_parts(parts, Full::new(body.clone())), body, principal).await
+    }
+
+    /// Says what a client may know of why it is not let in.
+    fn not_let_in(&self, why: NotLetIn) -> Answer {
+        let (status, error, text) = match why {
+            NotLetIn::Missing => (
+                StatusCode::UNAUTHORIZED,
+                None,
+                "This server asks for a token: `Authorization: Bearer …`.",
+            ),
+            NotLetIn::Wrong => (
+                StatusCode::UNAUTHORIZED,
+                Some("invalid_token"),
+                "The token is none of those this server takes.",
+            ),
+            NotLetIn::Scope => (
+                StatusCode::FORBIDDEN,
+                Some("insufficient_scope"),
+                "The token lacks a scope that this server asks for.",
+            ),
+            NotLetIn::Nobody(subject) => {
+                let subject = serde_json::Value::from(subject);
+                let why = format!(
+                    "The token is good, and its subject is no principal of this server. Where its \
+                     calls may be made, write into ampoule.toml:\n\n[principals.NAME]\n\
+                     subject = {subject}"
+                );
+                return refuse(StatusCode::FORBIDDEN, why);
+            }
+            NotLetIn::Unavailable => {
+                return come_again("The keys of the authorization server cannot be had.");
+            }
+        };
+        let mut answer = refuse(status, text);
+        let challenge = self.callers.challenge(error);
+        answer.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        answer
     }
 
     /// Reads a body within bounds; the place among large ones is held until the answer.
@@ -386,8 +432,8 @@ impl Front {
     }
 }
 
-fn text(status: StatusCode, media_type: &'static str, text: Vec<u8>) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(text)).boxed());
+fn text(status: StatusCode, media_type: &'static str, text: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(text.into()).boxed());
     *answer.status_mut() = status;
     let media_type = HeaderValue::from_static(media_type);
     answer.headers_mut().insert(header::CONTENT_TYPE, media_type);
@@ -395,7 +441,7 @@ fn text(status: StatusCode, media_type: &'static str, text: Vec<u8>) -> Answer {
 }
 
 fn refuse(status: StatusCode, why: impl Into<String>) -> Answer {
-    text(status, "text/plain; charset=utf-8", (why.into() + "\n").into_bytes())
+    text(status, "text/plain; charset=utf-8", why.into() + "\n")
 }
 
 /// Refuses, and reads no more of what else may come.
@@ -408,20 +454,6 @@ fn hang_up(status: StatusCode, why: impl Into<String>) -> Answer {
 fn come_again(why: &str) -> Answer {
     let mut answer = hang_up(StatusCode::SERVICE_UNAVAILABLE, format!("{why} Try again later."));
     answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    answer
-}
-
-fn unauthorized(why: Unauthorized) -> Answer {
-    let (text, challenge) = match why {
-        Unauthorized::Missing => {
-            ("This server asks for a token: `Authorization: Bearer …`.", "Bearer")
-        }
-        Unauthorized::Wrong => {
-            ("The token is none of those this server knows.", "Bearer error=\"invalid_token\"")
-        }
-    };
-    let mut answer = refuse(StatusCode::UNAUTHORIZED, text);
-    answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     answer
 }
 

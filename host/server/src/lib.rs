@@ -18,7 +18,10 @@
 //! # }
 //! ```
 //!
-//! [`serve_http`] serves many clients over streamable HTTP instead, at `/mcp`.
+//! [`serve_http`] serves many clients over streamable HTTP instead, at `/mcp`. With
+//! [`Access::OAuth`] it is a resource server of OAuth 2.1, as MCP's authorization asks for: it takes
+//! access tokens of one issuer, and tells clients who that is at
+//! `/.well-known/oauth-protected-resource` (RFC 9728).
 //!
 //! # What a client sees
 //!
@@ -68,7 +71,9 @@
 //! | request | answer |
 //! | --- | --- |
 //! | a `Host` that is not this machine, an `Origin` that is another site, where nobody has named them | 403, with the flag that would let it in |
-//! | no token, or another one, where tokens are asked for | 401 |
+//! | no token, or another one, where tokens are asked for | 401; with OAuth, where the metadata of this server stands |
+//! | an access token that lacks a scope, or whose subject is no principal | 403 |
+//! | an access token before the keys of its issuer could be had | 503 |
 //! | a head of more than 32 KiB or 100 headers | 431 |
 //! | a body longer than [`ServeOptions::max_message_bytes`] | 413, at the latest when that much has come |
 //! | a body that does not come in time | 408 |
@@ -107,7 +112,7 @@ use rmcp::service::ServerInitializeError;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use error::ServeError;
-pub use http_server::{Access, BearerToken, HttpOptions, serve_http};
+pub use http_server::{Access, BearerToken, Documents, HttpOptions, OAuth, serve_http};
 pub use inspect::Inspect;
 pub use offers::{Prompts, Resources};
 pub use options::ServeOptions;

@@ -9,13 +9,16 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ampoule::config::SecretSource;
+use ampoule::config::{OAuthConfig, SecretSource};
+use ampoule::egress::Errands;
 use ampoule::{Config, ConfiguredSecrets, Host, Secrets};
 use ampoule_server::{
-    Access, BearerToken, HttpOptions, Inspect, ServeError, ServeOptions, serve_http, serve_stdio,
+    Access, BearerToken, Documents, HttpOptions, Inspect, OAuth, ServeError, ServeOptions,
+    serve_http, serve_stdio,
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use self::agents::Agents;
 use self::library::Library;
@@ -92,16 +95,21 @@ async fn listen(
     options: &ServeOptions,
 ) -> Result<(TcpListener, HttpOptions), Failure> {
     let tokens = tokens(args, config, options.principal.as_deref()).await?;
-    if tokens.is_empty() && !address.ip().is_loopback() {
+    let access = match &config.oauth {
+        Some(oauth) => Access::OAuth(Box::new(authorization_server(oauth, config)?), tokens),
+        None if tokens.is_empty() => Access::Open,
+        None => Access::Tokens(tokens),
+    };
+    if matches!(access, Access::Open) && !address.ip().is_loopback() {
         return Err(Failure::usage(ServeError::Open(address).to_string()).hint(
             "A token comes from --token-env or --token-file, or from `token = { env = \"…\" }` \
-             under [principals.NAME] in ampoule.toml.",
+             under [principals.NAME] in ampoule.toml; or from the authorization server that [oauth] \
+             names there.",
         ));
     }
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| Failure::fault(format!("{address} cannot be served on: {error}")))?;
-    let access = if tokens.is_empty() { Access::Open } else { Access::Tokens(tokens) };
     let http = HttpOptions {
         allowed_hosts: args.allow_host.clone(),
         allowed_origins: args.allow_origin.clone(),
@@ -140,6 +148,31 @@ async fn tokens(
         tokens.push(BearerToken::new(value.expose(), principal).map_err(malformed)?);
     }
     Ok(tokens)
+}
+
+/// Whose access tokens are taken, and for whom.
+fn authorization_server(oauth: &OAuthConfig, config: &Config) -> Result<OAuth, Failure> {
+    let principals = config.principals.iter();
+    let subjects = principals.filter_map(|(name, p)| Some((p.subject.clone()?, name.clone())));
+    Ok(OAuth {
+        issuer: oauth.issuer.clone(),
+        resource: oauth.resource.clone(),
+        jwks: oauth.jwks.clone(),
+        scopes: oauth.scopes.clone(),
+        subjects: subjects.collect(),
+        principal: oauth.principal.clone(),
+        documents: Arc::new(OfIssuer(Errands::new().map_err(Failure::fault)?)),
+    })
+}
+
+/// The documents of the authorization server.
+struct OfIssuer(Errands);
+
+#[async_trait::async_trait]
+impl Documents for OfIssuer {
+    async fn get(&self, url: &Url, most: usize) -> Result<Vec<u8>, String> {
+        self.0.get(url, most).await
+    }
 }
 
 /// Ends the server when the person or the system asks for it.

@@ -188,6 +188,41 @@ fn principals_have_tokens_of_their_own() {
 }
 
 #[test]
+#[cfg(unix)]
+fn other_machines_are_served_where_an_issuer_says_who_they_are() {
+    let folder = Folder::with_plugin();
+    let oauth = "issuer = \"https://as.example.com\"\nresource = \"https://mcp.example.com/mcp\"\n";
+    folder.write(
+        "ampoule.toml",
+        format!(
+            "plugins = [\"plugins\"]\n[principals.alice]\nsubject = \"a1\"\n\
+             token = {{ env = \"ALICE\" }}\n[oauth]\n{oauth}"
+        ),
+    );
+    let mut command = folder.command(&["mcp", "--http", "0.0.0.0:0"]);
+    command.env("ALICE", "alice-0123456789abcdef");
+    let served = Served::start(command);
+    let missing = served.call("");
+    assert!(missing.starts_with("HTTP/1.1 401"), "{missing}");
+    let place = "https://mcp.example.com/.well-known/oauth-protected-resource/mcp";
+    assert!(missing.contains(&format!("Bearer resource_metadata=\"{place}\"")), "{missing}");
+    let alice = served.call("Authorization: Bearer alice-0123456789abcdef\r\n");
+    assert!(alice.contains(r#""structuredContent":{"text":"hi"}"#), "{alice}");
+    assert_eq!(served.end(), (0, String::new()));
+
+    for (lines, message) in [
+        (oauth.replace("https://as", "http://as"), "must be https, or http on a loopback address"),
+        (oauth.replace("/mcp\"", "/mcp?a\""), "[oauth]: resource: "),
+        (format!("{oauth}audience = \"a\"\n"), "audience"),
+    ] {
+        folder.write("ampoule.toml", format!("plugins = [\"plugins\"]\n[oauth]\n{lines}"));
+        let ended = folder.run(&["mcp", "--http", "0.0.0.0:0"]);
+        assert_eq!((ended.code, ended.stdout.as_str()), (7, ""), "{lines}");
+        assert!(ended.stderr.contains(message), "{lines}: {}", ended.stderr);
+    }
+}
+
+#[test]
 fn what_could_not_be_served_safely_is_not() {
     let folder = Folder::with_plugin();
     for (arguments, code, message) in [

@@ -85,6 +85,13 @@ pub(super) fn timeout(origin: &str) -> ToolError {
     ToolError { retryable: true, ..ToolError::new("timeout", message) }
 }
 
+/// An error of the transport in all its words, for the operator. Without the URL, which may hold
+/// what is nobody's business in its query.
+pub(super) fn in_words(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    causes(&error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// The error and everything beneath it. An I/O error passes over what it wraps.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| {

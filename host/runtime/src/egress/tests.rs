@@ -4,6 +4,7 @@
 
 mod addresses;
 mod credentials;
+mod errands;
 mod limits;
 mod readings;
 mod redirects;

@@ -40,7 +40,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (key, value) = line.split_once(": ")?;
             key.eq_ignore_ascii_case(name).then_some(value)
@@ -103,7 +103,13 @@ impl Web {
         Answer { status, head: head.to_owned(), body: body.to_owned() }
     }
 
-    async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
         self.raw(request(method, path, headers, body)).await
     }
 
@@ -113,7 +119,7 @@ impl Web {
         self.send("POST", "/mcp", &headers, body).await
     }
 
-    async fn call(&self, tool: &str, headers: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn call(&self, tool: &str, headers: &[(&str, &str)]) -> Answer {
         let headers = [&[("Mcp-Name", tool)], headers].concat();
         self.post(&headers, &call(tool)).await
     }
@@ -160,7 +166,7 @@ pub(crate) fn call_with(tool: &str, arguments: Value) -> Value {
 const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}"#;
 
 /// A shelf whose tool `who` answers for whom it was called.
-fn who() -> Shelf {
+pub(crate) fn who() -> Shelf {
     Shelf::default().with(tool("who"), |call: ToolCall| async move {
         outcome(&call, value(json!(call.context.principal)))
     })
@@ -389,6 +395,87 @@ async fn heads_that_are_too_large_are_refused() {
 }
 
 #[tokio::test]
+async fn frames_that_are_malformed_are_refused_and_hide_no_request() {
+    let http = HttpOptions { head_time: Duration::from_millis(300), ..HttpOptions::default() };
+    let web = Web::start(who(), http).await;
+    let head = "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+                Accept: application/json, text/event-stream\r\n";
+    let with = |rest: &str| format!("{head}{rest}").into_bytes();
+    let hidden = "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n";
+    let chunked = |rest: &str| with(&format!("Transfer-Encoding: chunked\r\n\r\n{rest}"));
+    for (what, bytes, allowed) in [
+        ("no HTTP", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n".to_vec(), &[400][..]),
+        ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), &[0, 400]),
+        ("no version", b"GET /mcp\r\n\r\n".to_vec(), &[400]),
+        ("another version", b"GET /mcp HTTP/3.7\r\nHost: localhost\r\n\r\n".to_vec(), &[400]),
+        ("no host", b"GET /mcp HTTP/1.1\r\n\r\n".to_vec(), &[400]),
+        ("two hosts", with("Host: evil.example.com\r\n\r\n"), &[400]),
+        ("a space in a name", with("Content Length: 5\r\n\r\n"), &[400]),
+        ("no colon", with("nonsense\r\n\r\n"), &[400]),
+        ("a NUL", with("X: a\0b\r\n\r\n"), &[400]),
+        ("a lone CR", with("X: a\rb\r\n\r\n"), &[400]),
+        ("a folded line", with("X: a\r\n b\r\n\r\n"), &[400]),
+        ("two lengths", with("Content-Length: 4\r\nContent-Length: 40\r\n\r\n{}{}"), &[400]),
+        ("two lengths in one", with("Content-Length: 4, 40\r\n\r\n{}{}"), &[400]),
+        ("a negative length", with("Content-Length: -4\r\n\r\n{}{}"), &[400]),
+        ("a signed length", with("Content-Length: +4\r\n\r\n{}{}"), &[400]),
+        ("a length that overflows", with("Content-Length: 99999999999999999999\r\n\r\n"), &[400]),
+        ("an unknown encoding", with("Transfer-Encoding: gzip\r\n\r\n{}"), &[400]),
+        (
+            "an encoding after chunks",
+            with("Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n"),
+            &[400],
+        ),
+        ("no size of a chunk", chunked("\r\n{}\r\n"), &[400]),
+        ("a size that is none", chunked("zz\r\n{}\r\n0\r\n\r\n"), &[400]),
+        ("a size that overflows", chunked("fffffffffffffffff\r\n{}"), &[400]),
+        ("a chunk without its end", chunked("2\r\n{}{}{}\r\n0\r\n\r\n"), &[400]),
+        (
+            "a long extension",
+            chunked(&format!("2;{}\r\n{{}}\r\n0\r\n\r\n", "x".repeat(99_999))),
+            &[400],
+        ),
+        ("many trailers", chunked(&format!("0\r\n{}\r\n", "X: y\r\n".repeat(9_999))), &[400]),
+        (
+            "another host in the address",
+            b"GET http://evil.example.com/mcp HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(),
+            &[400],
+        ),
+        (
+            "a tunnel",
+            b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost:80\r\n\r\n".to_vec(),
+            &[404, 405],
+        ),
+        // Two readers of these would see the end of the body in different places: the connection
+        // ends with the answer (RFC 9112, section 6.3).
+        (
+            "a length beside chunks",
+            with(&format!(
+                "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{hidden}"
+            )),
+            &[400],
+        ),
+        (
+            "a length that hides a request",
+            with(&format!("Connection: close\r\nContent-Length: {}\r\n\r\n{hidden}", hidden.len())),
+            &[400],
+        ),
+        // Whoever waits to be told to go on is told at once not to.
+        (
+            "a gigabyte that is asked for",
+            with("Expect: 100-continue\r\nContent-Length: 1073741824\r\n\r\n"),
+            &[413],
+        ),
+    ] {
+        let answer = web.raw(bytes).await;
+        assert!(allowed.contains(&answer.status), "{what}: {} {}", answer.head, answer.body);
+        assert!(!answer.body.contains("HTTP/1.1"), "{what}: answered twice: {}", answer.body);
+        assert_eq!(web.call("who", &[]).await.status, 200, "{what}");
+    }
+    web.end().await;
+}
+
+#[tokio::test]
 async fn who_is_slow_is_hung_up_on() {
     let (head_time, body_time) = (Duration::from_millis(300), Duration::from_millis(300));
     let http = HttpOptions { head_time, body_time, ..HttpOptions::default() };
@@ -403,7 +490,16 @@ async fn who_is_slow_is_hung_up_on() {
     }
     // A body that never ends, where the head was let in.
     let head = request("POST", "/mcp", &NEW, "").replace("Content-Length: 0", "Content-Length: 9");
-    assert_eq!(web.raw(head + "{").await.status, 408);
+    assert_eq!(web.raw(head.clone() + "{").await.status, 408);
+    // One that comes in drops takes no longer than one that does not come.
+    let mut stream = TcpStream::connect(web.address).await.unwrap();
+    let long = head.replace("Content-Length: 9", "Content-Length: 9999");
+    stream.write_all(long.as_bytes()).await.unwrap();
+    let begun = Instant::now();
+    while stream.write_all(b" ").await.is_ok() {
+        assert!(begun.elapsed() < SOON);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     assert_eq!(web.call("who", &[]).await.status, 200);
     web.end().await;
 }

@@ -8,4 +8,5 @@ mod http;
 mod lines;
 mod list;
 mod live;
+mod oauth;
 mod results;

@@ -129,6 +129,8 @@ impl Library {
         };
         let value = match value {
             Ok(value) => value,
+            // No file has such a name.
+            Err(End::BadArguments(_)) => return Ok(None),
             Err(End::Failed(error)) if matches!(&*error.code, "not-found" | "bad-arguments") => {
                 return Ok(None);
             }
