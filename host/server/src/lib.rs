@@ -93,6 +93,7 @@ mod error;
 mod events;
 mod http_server;
 mod inspect;
+mod kept;
 mod message;
 mod offers;
 mod options;
@@ -102,6 +103,7 @@ mod rounds;
 mod server;
 mod session;
 mod structured;
+mod trace;
 mod transport;
 
 use std::sync::Arc;

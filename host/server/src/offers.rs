@@ -107,13 +107,17 @@ pub(crate) fn list_templates(
 }
 
 pub(crate) async fn read_resource(
-    resources: &dyn Resources,
+    resources: Option<&dyn Resources>,
     uri: &str,
     principal: Option<&str>,
 ) -> Result<ReadResourceResult, ErrorData> {
     let shown: String = uri.chars().take(2048).collect();
     let data = Some(json!({ "uri": shown }));
-    match resources.read(uri, principal).await {
+    let read = match resources {
+        Some(resources) => resources.read(uri, principal).await,
+        None => Ok(None),
+    };
+    match read {
         Ok(Some(contents)) => Ok(ReadResourceResult::new(contents)),
         Ok(None) => Err(ErrorData::resource_not_found("there is no such resource", data)),
         Err(why) => Err(ErrorData::internal_error(why, data)),

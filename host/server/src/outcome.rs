@@ -5,6 +5,7 @@ use rmcp::model::{CallToolResult, ContentBlock, JsonObject, ProtocolVersion};
 use serde_json::{Map, Value, json};
 
 use crate::content::content;
+use crate::kept::Kept;
 use crate::{session, structured};
 
 /// The most bytes of an error's data that are shown in its text.
@@ -17,11 +18,14 @@ pub(crate) fn result(
     outcome: Outcome,
     emitted: Vec<Block>,
     version: &ProtocolVersion,
+    keep: Keep<'_>,
 ) -> CallToolResult {
     let Outcome { end, receipt } = outcome;
+    // Before it there were no links in results.
+    let keep = (*version >= ProtocolVersion::V_2025_06_18).then_some(keep);
     let mut meta = JsonObject::new();
     meta.insert("ampoule/receipt".into(), compact(&receipt));
-    let mut blocks = Blocks { call: &receipt.call, count: 0 };
+    let mut blocks = Blocks { call: &receipt.call, count: 0, keep };
     let mut shown: Vec<_> = emitted.into_iter().filter_map(|block| blocks.shown(block)).collect();
     let hint = hint(&end);
     let mut result = match end.into_result() {
@@ -56,16 +60,28 @@ pub(crate) fn result(
     result
 }
 
+/// Where large files are kept, and for whom.
+pub(crate) struct Keep<'a> {
+    pub(crate) kept: &'a Kept,
+    pub(crate) principal: Option<&'a str>,
+}
+
 /// Names the resources a result embeds.
 struct Blocks<'a> {
     call: &'a str,
     count: usize,
+    keep: Option<Keep<'a>>,
 }
 
 impl Blocks<'_> {
-    fn shown(&mut self, block: Block) -> Option<ContentBlock> {
+    fn shown(&mut self, mut block: Block) -> Option<ContentBlock> {
+        let keep = self.keep.as_ref();
+        let kept = keep.and_then(|keep| keep.kept.keep(&mut block, keep.principal));
         let uri = || format!("ampoule:{}/{}", self.call, self.count);
-        let content = content(block, uri);
+        let mut content = content(block, uri);
+        if let (Some(ContentBlock::ResourceLink(link)), Some(bytes)) = (&mut content, kept) {
+            link.size = Some(bytes as u64);
+        }
         self.count += 1;
         content
     }

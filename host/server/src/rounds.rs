@@ -206,7 +206,7 @@ impl Rounds {
     }
 }
 
-fn random<const N: usize>() -> Result<[u8; N], String> {
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], String> {
     let random = ring::rand::generate::<[u8; N]>(&ring::rand::SystemRandom::new());
     random.map(ring::rand::Random::expose).map_err(|_| "there is no randomness".to_owned())
 }

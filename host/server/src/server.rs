@@ -14,27 +14,30 @@ use rmcp::model::{
     ConstString, CustomRequest, CustomResult, ElicitationCapability, ErrorCode, ErrorData,
     GetPromptRequestMethod, GetPromptRequestParams, GetPromptResponse, Implementation,
     InitializeResult, JsonObject, ListPromptsRequestMethod, ListPromptsResult,
-    ListResourceTemplatesRequestMethod, ListResourceTemplatesResult, ListResourcesRequestMethod,
-    ListResourcesResult, ListToolsResult, PaginatedRequestParams, PromptsCapability,
-    ProtocolVersion, ReadResourceRequestMethod, ReadResourceRequestParams, ReadResourceResponse,
-    ResourcesCapability, ServerCapabilities, ServerConfig, SubscriptionFilter, Tool,
-    ToolsCapability,
+    ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
+    PromptsCapability, ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse,
+    ReadResourceResult, ResourcesCapability, ServerCapabilities, ServerConfig, SubscriptionFilter,
+    Tool, ToolsCapability,
 };
 use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{RoleServer, ServerHandler};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use crate::ask::{self, Asking};
 use crate::catalog::Catalog;
 use crate::error::ServeError;
 use crate::events::{Events, SetLevel, Wanted};
 use crate::inspect::Inspect;
+use crate::kept::Kept;
 use crate::offers::{self, Prompts, Resources};
 use crate::options::ServeOptions;
+use crate::outcome::{self, Keep};
 use crate::rounds::{Bound, States};
-use crate::{outcome, session};
+use crate::session;
+use crate::trace::Parent;
 
 /// How long calls may go on when the client has gone: requests that were piped in are answered,
 /// and the server is over before a client that waits for that (two seconds, usually) kills it.
@@ -55,6 +58,7 @@ pub(crate) struct Shared {
     prompts: Option<Arc<dyn Prompts>>,
     resources: Option<Arc<dyn Resources>>,
     pub(crate) inspect: Option<Arc<dyn Inspect>>,
+    kept: Kept,
     states: States,
     /// Those who wait for the calls and requests under way wait here.
     pub(crate) calls: TaskTracker,
@@ -71,6 +75,7 @@ impl Shared {
             prompts: options.prompts.clone(),
             resources: options.resources.clone(),
             inspect: options.inspect.clone(),
+            kept: Kept::default(),
             states: States::new().map_err(ServeError::Key)?,
             calls: TaskTracker::new(),
         })
@@ -114,11 +119,6 @@ impl Server {
         Wanted { progress: context.meta.get_progress_token(), log }
     }
 
-    /// The resources, where there are any.
-    fn resources<M: ConstString>(&self) -> Result<&dyn Resources, ErrorData> {
-        self.shared.resources.as_deref().ok_or_else(ErrorData::method_not_found::<M>)
-    }
-
     /// The prompts, where there are any.
     fn prompts<M: ConstString>(&self) -> Result<&dyn Prompts, ErrorData> {
         self.shared.prompts.as_deref().ok_or_else(ErrorData::method_not_found::<M>)
@@ -149,8 +149,8 @@ impl ServerHandler for Server {
         tools.list_changed = changes.then_some(true);
         capabilities.tools = Some(tools);
         capabilities.prompts = self.shared.prompts.as_ref().map(|_| PromptsCapability::default());
-        let resources = self.shared.resources.as_ref();
-        capabilities.resources = resources.map(|_| ResourcesCapability::default());
+        // Files of results are among them.
+        capabilities.resources = Some(ResourcesCapability::default());
         let about = Implementation::new("ampoule", env!("CARGO_PKG_VERSION"))
             .with_title("Ampoule")
             .with_description("Sealed WebAssembly tools");
@@ -195,6 +195,13 @@ impl ServerHandler for Server {
             (true, true) => Asking::Client(&context.peer),
             (true, false) => Asking::Rounds(&mut rounds),
         };
+        let parent = Parent::of(&context);
+        let span = match &parent {
+            Some(Parent { trace, span }) => {
+                tracing::info_span!("tools/call", tool = tool.id, trace, parent = span)
+            }
+            None => tracing::info_span!("tools/call", tool = tool.id),
+        };
         let (sink, mut events) = Events::new(&tool.id, self.wanted(&context));
         let call = ToolCall {
             tool: tool.id.clone(),
@@ -207,12 +214,13 @@ impl ServerHandler for Server {
                 events: Some(sink),
                 session,
                 ask: Some(person),
+                run: parent.map(|parent| parent.trace),
                 ..CallContext::default()
             },
         };
         let ended = CancellationToken::new();
         let running = async {
-            let outcome = self.run(call, &context.ct).await;
+            let outcome = self.run(call, &context.ct).instrument(span.clone()).await;
             ended.cancel();
             outcome
         };
@@ -235,7 +243,7 @@ impl ServerHandler for Server {
             let receipt = Receipt::empty(context.id.to_string(), tool.id.clone(), end.word());
             Outcome { end, receipt }
         });
-        note(tool, &outcome);
+        span.in_scope(|| note(tool, &outcome));
         if let Some(inspect) = &self.shared.inspect {
             inspect.ended(principal, &outcome);
         }
@@ -254,7 +262,8 @@ impl ServerHandler for Server {
             needed.elicitation = Some(ElicitationCapability::default());
             return Err(ErrorData::missing_required_client_capability(needed));
         }
-        Ok(outcome::result(tool, outcome, events.blocks(), &version).into())
+        let keep = Keep { kept: &self.shared.kept, principal };
+        Ok(outcome::result(tool, outcome, events.blocks(), &version, keep).into())
     }
 
     /// What rmcp checks the headers `Mcp-Param-…` of a call against.
@@ -332,8 +341,10 @@ impl ServerHandler for Server {
         _context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
         let cursor = request.and_then(|request| request.cursor);
-        let resources = self.resources::<ListResourcesRequestMethod>()?;
-        offers::list_resources(resources, self.principal.as_deref(), cursor.as_deref()).await
+        let Some(resources) = &self.shared.resources else {
+            return Ok(ListResourcesResult::with_all_items(Vec::new()));
+        };
+        offers::list_resources(&**resources, self.principal.as_deref(), cursor.as_deref()).await
     }
 
     async fn list_resource_templates(
@@ -342,8 +353,10 @@ impl ServerHandler for Server {
         _context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
         let cursor = request.and_then(|request| request.cursor);
-        let resources = self.resources::<ListResourceTemplatesRequestMethod>()?;
-        offers::list_templates(resources, self.principal.as_deref(), cursor.as_deref())
+        let Some(resources) = &self.shared.resources else {
+            return Ok(ListResourceTemplatesResult::with_all_items(Vec::new()));
+        };
+        offers::list_templates(&**resources, self.principal.as_deref(), cursor.as_deref())
     }
 
     async fn read_resource(
@@ -351,8 +364,11 @@ impl ServerHandler for Server {
         request: ReadResourceRequestParams,
         _context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        let resources = self.resources::<ReadResourceRequestMethod>()?;
         let principal = self.principal.as_deref();
+        if let Some(content) = self.shared.kept.read(&request.uri, principal) {
+            return Ok(ReadResourceResult::new(vec![content]).into());
+        }
+        let resources = self.shared.resources.as_deref();
         Ok(offers::read_resource(resources, &request.uri, principal).await?.into())
     }
 

@@ -611,3 +611,31 @@ async fn a_server_that_ends_answers_what_is_under_way() {
     tokio::time::timeout(SOON, web.server).await.unwrap().unwrap().unwrap();
     drop(old);
 }
+
+#[tokio::test]
+async fn a_clients_trace_goes_on_in_the_call() {
+    let shelf = Shelf::default().with(tool("run"), |call| async move {
+        let run = json!(call.context.run);
+        outcome(&call, value(run))
+    });
+    let web = Web::start(shelf, HttpOptions::default()).await;
+    let (header, own) = ("4bf92f3577b34da6a3ce929d0e0e4736", "0af7651916cd43dd8448eb211c80319c");
+    let parent = |trace: &str| format!("00-{trace}-00f067aa0ba902b7-01");
+    for (in_header, in_meta, expected) in [
+        (None, None, None),
+        (Some(parent(header)), None, Some(header)),
+        (None, Some(parent(own)), Some(own)),
+        (Some(parent(header)), Some(parent(own)), Some(own)),
+        (Some("nonsense".into()), None, None),
+    ] {
+        let mut call = call_with("run", json!({}));
+        if let Some(text) = &in_meta {
+            call["params"]["_meta"]["traceparent"] = json!(text);
+        }
+        let mut headers = vec![("Mcp-Name", "run")];
+        headers.extend(in_header.as_deref().map(|text| ("traceparent", text)));
+        let answer = web.post(&headers, &call.to_string()).await.json();
+        assert_eq!(answer["result"]["structuredContent"], json!(expected), "{answer}");
+    }
+    web.end().await;
+}

@@ -33,7 +33,7 @@ async fn each_era_learns_who_serves_it() {
         assert_eq!(about.version, env!("CARGO_PKG_VERSION"));
         assert!(info.instructions.as_ref().unwrap().contains("`denied`"));
         assert!(info.capabilities.tools.is_some() && info.capabilities.logging.is_some());
-        assert!(info.capabilities.resources.is_none() && info.capabilities.prompts.is_none());
+        assert!(info.capabilities.resources.is_some() && info.capabilities.prompts.is_none());
     }
 }
 

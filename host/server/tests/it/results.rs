@@ -7,6 +7,9 @@ use ampoule_contract::{
     ToolError, Usage,
 };
 use ampoule_server::ServeOptions;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rmcp::model::ReadResourceRequestParams;
 use serde_json::{Value, json};
 
 use crate::harness::*;
@@ -134,6 +137,39 @@ async fn an_answer_may_be_blocks_alone_or_nothing() {
     assert_eq!(content[1]["resource"]["uri"], "ampoule:call-1/1");
     let result = served.call("nothing", json!({})).await;
     assert_eq!((result.content.len(), result.structured_content), (0, None));
+}
+
+#[tokio::test]
+async fn a_large_file_is_a_link_to_what_can_be_read() {
+    let file = |bytes: usize| Block {
+        kind: "file".into(),
+        media_type: Some("application/pdf".into()),
+        data: Some(vec![7; bytes]),
+        meta: Some(json!({ "name": "report.pdf" })),
+        ..Block::default()
+    };
+    let output = Output { blocks: vec![file(100), file(100_000)], ..Output::default() };
+    for era in ERAS {
+        let shelf = Shelf::default().ending(tool("report"), End::Value(output.clone()));
+        let served = serve(shelf, era).await;
+        let content = json!(served.call("report", json!({})).await.content);
+        assert_eq!(content[0]["type"], "resource");
+        let link = &content[1];
+        assert_eq!((&link["type"], &link["name"]), (&json!("resource_link"), &json!("report.pdf")));
+        assert_eq!(
+            (&link["size"], &link["mimeType"]),
+            (&json!(100_000), &json!("application/pdf"))
+        );
+        let read = async |uri: &str| {
+            served.client.read_resource(ReadResourceRequestParams::new(uri)).await
+        };
+        let uri = link["uri"].as_str().unwrap();
+        let found = json!(read(uri).await.unwrap().contents);
+        assert_eq!(found[0]["blob"], STANDARD.encode(vec![7; 100_000]));
+        let other = uri.replace(&uri[uri.len() - 8..], "00000000");
+        assert!(read(&other).await.is_err(), "{era:?}");
+        assert!(served.client.list_all_resources().await.unwrap().is_empty());
+    }
 }
 
 #[tokio::test]
