@@ -8,7 +8,7 @@
 use std::fmt::Write as _;
 
 use ampoule_contract::{Answer, CallContext, Denial, End, Question};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::audit::approved;
 use crate::host::Host;
@@ -74,7 +74,7 @@ pub(crate) async fn approve(
         }
     };
     match answer {
-        Answer::Given(value) if value == json!(true) => {
+        Answer::Given(Value::Bool(true)) => {
             approved(host, id, tool, arguments, context, &rule);
             Ok(())
         }
