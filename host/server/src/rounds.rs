@@ -103,7 +103,7 @@ impl States {
     /// The state is forged, too old, of another call or used before.
     pub(crate) fn open(
         &self,
-        bound: &Bound,
+        bound: impl FnOnce() -> Bound,
         state: Option<&str>,
         responses: Option<InputResponses>,
     ) -> Result<Rounds, ErrorData> {
@@ -117,7 +117,7 @@ impl States {
         if state.len() > MAX_STATE_BYTES {
             return Err(refused("it is longer than any that was given"));
         }
-        let opened = self.codec.open_json_with::<State>(state, &bound.0);
+        let opened = self.codec.open_json_with::<State>(state, &bound().0);
         let State { nonce, answered, open, key } =
             opened.map_err(|error| refused(&error.to_string()))?;
         if !self.is_first(nonce) {
@@ -136,7 +136,7 @@ impl States {
     /// There are too many questions already, or too much was said.
     pub(crate) fn ask(
         &self,
-        bound: &Bound,
+        bound: impl FnOnce() -> Bound,
         rounds: Rounds,
     ) -> Result<Option<InputRequiredResult>, ErrorData> {
         let Some((open, key, request)) = rounds.open else { return Ok(None) };
@@ -146,6 +146,7 @@ impl States {
         }
         let nonce = random::<16>().map_err(|why| failed(&why))?;
         let state = State { nonce, answered: rounds.answered, open, key: key.clone() };
+        let bound = bound();
         let options = SealOptions::new().associated_data(&bound.0).ttl(TIME);
         let sealed = self.codec.seal_json_with(&state, &options);
         let sealed = sealed.map_err(|error| failed(&error.to_string()))?;

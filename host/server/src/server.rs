@@ -138,35 +138,9 @@ impl Server {
             () = gone => None,
         }
     }
-}
 
-impl ServerHandler for Server {
-    fn get_info(&self) -> ServerConfig {
-        let mut capabilities = ServerCapabilities::default();
-        capabilities.logging = Some(JsonObject::new());
-        let changes = self.shared.catalog.tools().changes().is_some();
-        let mut tools = ToolsCapability::default();
-        tools.list_changed = changes.then_some(true);
-        capabilities.tools = Some(tools);
-        capabilities.prompts = self.shared.prompts.as_ref().map(|_| PromptsCapability::default());
-        // Files of results are among them.
-        capabilities.resources = Some(ResourcesCapability::default());
-        let about = Implementation::new("ampoule", env!("CARGO_PKG_VERSION"))
-            .with_title("Ampoule")
-            .with_description("Sealed WebAssembly tools");
-        InitializeResult::new(capabilities).with_server_info(about).with_instructions(INSTRUCTIONS)
-    }
-
-    async fn list_tools(
-        &self,
-        request: Option<PaginatedRequestParams>,
-        context: RequestContext<RoleServer>,
-    ) -> Result<ListToolsResult, ErrorData> {
-        let cursor = request.and_then(|request| request.cursor);
-        self.shared.catalog.page(cursor.as_deref(), self.principal.as_deref(), &version(&context))
-    }
-
-    async fn call_tool(
+    /// Calls a tool for the client.
+    async fn call(
         &self,
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
@@ -176,8 +150,14 @@ impl ServerHandler for Server {
         let tool = self.shared.catalog.find(&request.name)?;
         let tool = &tool.definition;
         let mut arguments = request.arguments.unwrap_or_default();
-        // An answer is for the session it was asked in, too.
-        let bound = Bound::new(principal, &tool.id, &Value::Object(arguments.clone()));
+        let version = version(&context);
+        let can_ask = ask::can(context.client_capabilities().as_ref());
+        // With all arguments, because an answer is for the session it was asked in, too; and only
+        // where there may be one.
+        let may_ask = can_ask && !version.has_initialize();
+        let whole =
+            (may_ask || request.request_state.is_some()).then(|| Value::Object(arguments.clone()));
+        let bound = || Bound::new(principal, &tool.id, whole.as_ref().unwrap_or(&Value::Null));
         let session = match session::taken_by(tool) {
             true => session::take(&mut arguments)?,
             false => None,
@@ -185,11 +165,9 @@ impl ServerHandler for Server {
         let arguments = Value::Object(arguments);
         let states = &self.shared.states;
         let state = request.request_state.as_deref();
-        let mut rounds = states.open(&bound, state, request.input_responses)?;
-        let version = version(&context);
+        let mut rounds = states.open(bound, state, request.input_responses)?;
         let (person, mut questions) = ask::channel();
         let mut in_vain = false;
-        let can_ask = ask::can(context.client_capabilities().as_ref());
         let mut asking = match (can_ask, version.has_initialize()) {
             (false, _) => Asking::Nobody(&mut in_vain),
             (true, true) => Asking::Client(&context.peer),
@@ -248,7 +226,7 @@ impl ServerHandler for Server {
             inspect.ended(principal, &outcome);
         }
         if matches!(outcome.end, End::Suspended(_))
-            && let Some(question) = states.ask(&bound, rounds)?
+            && let Some(question) = states.ask(bound, rounds)?
         {
             return Ok(question.into());
         }
@@ -264,6 +242,43 @@ impl ServerHandler for Server {
         }
         let keep = Keep { kept: &self.shared.kept, principal };
         Ok(outcome::result(tool, outcome, events.blocks(), &version, keep).into())
+    }
+}
+
+impl ServerHandler for Server {
+    fn get_info(&self) -> ServerConfig {
+        let mut capabilities = ServerCapabilities::default();
+        capabilities.logging = Some(JsonObject::new());
+        let changes = self.shared.catalog.tools().changes().is_some();
+        let mut tools = ToolsCapability::default();
+        tools.list_changed = changes.then_some(true);
+        capabilities.tools = Some(tools);
+        capabilities.prompts = self.shared.prompts.as_ref().map(|_| PromptsCapability::default());
+        // Files of results are among them.
+        capabilities.resources = Some(ResourcesCapability::default());
+        let about = Implementation::new("ampoule", env!("CARGO_PKG_VERSION"))
+            .with_title("Ampoule")
+            .with_description("Sealed WebAssembly tools");
+        InitializeResult::new(capabilities).with_server_info(about).with_instructions(INSTRUCTIONS)
+    }
+
+    async fn list_tools(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let cursor = request.and_then(|request| request.cursor);
+        self.shared.catalog.page(cursor.as_deref(), self.principal.as_deref(), &version(&context))
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        // On the heap: the futures of all requests are as large as the largest of them, and rmcp moves
+        // them about.
+        Box::pin(self.call(request, context)).await
     }
 
     /// What rmcp checks the headers `Mcp-Param-…` of a call against.
