@@ -187,7 +187,8 @@ fn many_large_bodies_wait_for_each_other() {
     let end = format!("{whole} read at once, +{} MiB", most >> 20);
     table.row("large", &format!("{} bodies", bodies.len()), "places of large bodies", &end);
     assert_eq!(whole, LARGE_BODIES);
-    assert!(most < 2 * LARGE_BODIES * MAX_BODY, "{most} more bytes in use");
+    // A body that grows is copied, and what is freed may stay with the allocator for a while.
+    assert!(most < 3 * LARGE_BODIES * MAX_BODY, "{most} more bytes in use");
     drop(bodies);
     is_well(&served);
 }
