@@ -10,6 +10,8 @@ mod mcp;
 mod plugins;
 mod safety;
 
+use std::net::SocketAddr;
+
 use clap::Parser;
 
 /// As the command `ampoule` has it; in all that runs in this process, the bare engine too.
@@ -40,15 +42,12 @@ enum Command {
         #[arg(long, default_value_t = 2000)]
         calls: usize,
     },
-    /// The bare server that `mcp` measures against, over `stdio` or `http`
+    /// The bare server that `mcp` measures against, with the same flag as `ampoule mcp`
     #[command(hide = true)]
     BareMcp {
-        /// How it is reached
-        #[arg(value_parser = ["stdio", "http"])]
-        transport: String,
-        /// Taken as by `ampoule mcp`, and passed over
+        /// The address to serve on, in place of stdin and stdout
         #[arg(long)]
-        http: Option<String>,
+        http: Option<SocketAddr>,
     },
     /// Each plugin on 10 MB of data of its kind: time, fuel and memory for a megabyte, or the limit
     /// that it meets
@@ -66,7 +65,7 @@ fn main() -> anyhow::Result<()> {
         Command::Call { calls } => call::run(calls),
         Command::Code { calls } => code::run(calls),
         Command::Mcp { calls } => mcp::run(calls),
-        Command::BareMcp { transport, .. } => mcp::serve_bare(transport == "http"),
+        Command::BareMcp { http } => mcp::serve_bare(http),
         Command::Plugins => plugins::run(),
         Command::Safety { calls } => safety::run(calls),
     }

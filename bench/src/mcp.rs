@@ -1,6 +1,7 @@
 //! `mcp`: a fresh instance for every `tools/call`, over stdio and over HTTP, beside a bare server on
 //! the same library whose tool is a native echo.
 
+use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -49,8 +50,8 @@ async fn measure(calls: usize) -> Result<()> {
     let mut worst: f64 = 0.0;
     for transport in ["stdio", "HTTP"] {
         let (bare, whole) = match transport {
-            "stdio" => (Served::stdio(bare_command("stdio")?).await?, Served::stdio(own()?).await?),
-            _ => (Served::http(bare_command("http")?).await?, Served::http(own()?).await?),
+            "stdio" => (Served::stdio(bare()?).await?, Served::stdio(own()?).await?),
+            _ => (Served::http(bare()?).await?, Served::http(own()?).await?),
         };
         for bytes in [100, 10_000] {
             worst = worst.max(one_by_one(&bare, &whole, transport, bytes, calls).await?);
@@ -201,20 +202,21 @@ fn own() -> Result<Command> {
     Ok(command)
 }
 
-fn bare_command(transport: &str) -> Result<Command> {
+/// The bare server.
+fn bare() -> Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["bare-mcp", transport]);
+    command.arg("bare-mcp");
     Ok(command)
 }
 
 /// Serves a native echo on the library alone.
-pub fn serve_bare(http: bool) -> Result<()> {
+pub fn serve_bare(http: Option<SocketAddr>) -> Result<()> {
     runtime(2)?.block_on(async {
-        if !http {
+        let Some(address) = http else {
             Bare.serve(rmcp::transport::stdio()).await?.waiting().await?;
             return Ok(());
-        }
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        };
+        let listener = TcpListener::bind(address).await?;
         eprintln!("http://{}/mcp", listener.local_addr()?);
         let config = StreamableHttpServerConfig::default().with_json_response(true);
         let sessions = Arc::new(LocalSessionManager::default());

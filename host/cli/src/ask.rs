@@ -43,7 +43,7 @@ fn ask(
 ) -> io::Result<Answer> {
     let choices = choices(question);
     match question.kind.as_str() {
-        "approval" => writeln!(output, "\nAmpoule asks for your approval:")?,
+        Question::APPROVAL => writeln!(output, "\nAmpoule asks for your approval:")?,
         // Who asks is told by the host; what follows are the plugin's words.
         _ => writeln!(output, "\n{} asks:", one_line(&question.tool, 80))?,
     }
@@ -73,7 +73,7 @@ fn ask(
 fn wanted(question: &Question, choices: &[Value]) -> &'static str {
     match question.kind.as_str() {
         _ if !choices.is_empty() => "A number",
-        "approval" | "confirm" => "yes or no",
+        Question::APPROVAL | "confirm" => "yes or no",
         "form" => "JSON",
         _ => "Answer",
     }
@@ -92,7 +92,7 @@ fn read(question: &Question, choices: &[Value], line: &str) -> Option<Value> {
         let number = line.parse::<usize>().ok().and_then(|n| n.checked_sub(1));
         return number.and_then(|n| choices.get(n)).cloned();
     }
-    if matches!(question.kind.as_str(), "approval" | "confirm") {
+    if matches!(question.kind.as_str(), Question::APPROVAL | "confirm") {
         return match line.to_lowercase().as_str() {
             "y" | "yes" => Some(json!(true)),
             "n" | "no" => Some(json!(false)),

@@ -10,8 +10,7 @@ use crate::call::CallContext;
 pub struct Question {
     /// The tool that asks.
     pub tool: String,
-    /// `text`, `choice`, `confirm` or `form`; open. `approval` is the host's own, which asks
-    /// whether the tool may be called: the text is the host's, and only `true` is a yes.
+    /// `text`, `choice`, `confirm` or `form`; open. [`Question::APPROVAL`] is the host's own.
     pub kind: String,
     /// The question, for a person.
     pub text: String,
@@ -19,6 +18,13 @@ pub struct Question {
     pub schema: Option<Value>,
     /// Anything else.
     pub meta: Option<Value>,
+}
+
+impl Question {
+    /// The kind in which the host asks whether a call of the tool may begin: the text is the host's,
+    /// and only `true` is a yes. No guest can ask in it. The gate that denies such a call has the same
+    /// name.
+    pub const APPROVAL: &'static str = "approval";
 }
 
 /// What became of a question.

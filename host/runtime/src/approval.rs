@@ -2,7 +2,7 @@
 //!
 //! Which calls those are `approve` in `ampoule.toml` says. The person is asked where questions of
 //! guests are asked too, by [`Ask`](ampoule_contract::Ask), with a question of the kind
-//! [`APPROVAL`], which no guest can ask. Whoever does not say yes says no, and where there is
+//! [`Question::APPROVAL`], which no guest can ask. Whoever does not say yes says no, and where there is
 //! nobody to ask the answer is no.
 
 use std::fmt::Write as _;
@@ -13,9 +13,6 @@ use serde_json::{Value, json};
 use crate::audit::approved;
 use crate::host::Host;
 use crate::state::Running;
-
-/// The kind of question.
-pub(crate) const APPROVAL: &str = "approval";
 
 /// The most bytes of the arguments that a person is shown.
 const MAX_SHOWN: usize = 8 << 10;
@@ -41,11 +38,11 @@ pub(crate) async fn approve(
     };
     let denied = |message: String| {
         let message = format!("{message}; {rule} says that a person has to approve each call");
-        Err(End::Denied(Denial { gate: APPROVAL, message, allow: None }))
+        Err(End::Denied(Denial { gate: Question::APPROVAL, message, allow: None }))
     };
     let question = Question {
         tool: tool.to_owned(),
-        kind: APPROVAL.to_owned(),
+        kind: Question::APPROVAL.to_owned(),
         text: text(tool, arguments),
         schema: Some(json!({ "type": "boolean", "title": "Approve", "default": false })),
         meta: None,

@@ -116,7 +116,7 @@ impl Form {
     pub(crate) fn of(question: &Question) -> Option<Form> {
         let schema = match (&question.schema, question.kind.as_str()) {
             (Some(schema), _) => schema.clone(),
-            (None, "approval" | "confirm") => json!({"type": "boolean"}),
+            (None, Question::APPROVAL | "confirm") => json!({"type": "boolean"}),
             (None, _) => json!({"type": "string"}),
         };
         let single = schema.get("type").is_none_or(|kind| kind != "object");
@@ -128,7 +128,7 @@ impl Form {
         fields.into_iter().flat_map(|fields| fields.values_mut()).for_each(plain);
         let schema = serde_json::from_value(schema).ok()?;
         let message = match question.kind.as_str() {
-            "approval" => format!("{}\n\n(Ampoule asks for your approval.)", question.text),
+            Question::APPROVAL => format!("{}\n\n(Ampoule asks for your approval.)", question.text),
             // Who asks is told by the host; what stands before it are the plugin's words.
             _ => format!("{}\n\n(The tool `{}` asks.)", question.text, question.tool),
         };

@@ -105,7 +105,7 @@ impl Catalog {
     ) -> Result<ListToolsResult, ErrorData> {
         let mut named = BTreeMap::new();
         let tools = self.tools.tools_for(principal).into_iter();
-        for tool in tools.filter(|tool| self.serves(tool)) {
+        for tool in tools.filter(|tool| is_served(tool, &self.patterns)) {
             // As in `named`, the first one of a name has it.
             named.entry(tool.model_name()).or_insert(tool);
         }
@@ -115,10 +115,10 @@ impl Catalog {
         result.next_cursor = next;
         Ok(result)
     }
+}
 
-    fn serves(&self, tool: &ToolDefinition) -> bool {
-        self.patterns.iter().any(|pattern| pattern.matches(&tool.id))
-    }
+fn is_served(tool: &ToolDefinition, patterns: &[ToolPattern]) -> bool {
+    patterns.iter().any(|pattern| pattern.matches(&tool.id))
 }
 
 fn count(changes: &Option<watch::Receiver<u64>>) -> u64 {
@@ -127,12 +127,10 @@ fn count(changes: &Option<watch::Receiver<u64>>) -> u64 {
 
 fn named(all: Vec<Arc<ToolDefinition>>, patterns: &[ToolPattern]) -> HashMap<String, Arc<Served>> {
     let mut named = HashMap::new();
-    for definition in all {
-        if patterns.iter().any(|pattern| pattern.matches(&definition.id)) {
-            let name = definition.model_name();
-            let served = || Arc::new(Served { definition, described: OnceLock::new() });
-            named.entry(name).or_insert_with(served);
-        }
+    for definition in all.into_iter().filter(|tool| is_served(tool, patterns)) {
+        let name = definition.model_name();
+        let served = || Arc::new(Served { definition, described: OnceLock::new() });
+        named.entry(name).or_insert_with(served);
     }
     named
 }

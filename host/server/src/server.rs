@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ampoule_contract::{
-    Account, CallContext, End, Outcome, Receipt, ToolCall, ToolDefinition, Tools,
+    Account, CallContext, End, Outcome, Question, Receipt, ToolCall, ToolDefinition, Tools,
 };
 #[expect(deprecated, reason = "older revisions have it")]
 use rmcp::model::SetLevelRequestParams;
@@ -232,7 +232,7 @@ impl Server {
         }
         let failed = match &outcome.end {
             End::Failed(error) => error.code == "unavailable",
-            End::Denied(denial) => denial.gate == "approval",
+            End::Denied(denial) => denial.gate == Question::APPROVAL,
             _ => false,
         };
         if in_vain && failed && !version.has_initialize() {

@@ -337,19 +337,11 @@ impl Egress {
         let Shared { resolver, roots, tls, .. } = &*self.0;
         let resolver = Judged { resolver: resolver.clone(), policy: policy.clone(), lookups };
         let tls = tls.get_or_init(|| tls::config(roots));
-        let builder = reqwest::Client::builder()
+        let builder = plain(tls::separate(tls, key.has_body))
             .dns_resolver(resolver)
-            .tls_backend_preconfigured(tls::separate(tls, key.has_body))
             .connect_timeout(CONNECT)
             // `Gunzip` does it, and counts what goes in.
             .no_gzip()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            // A request is counted before it goes out; none may go out a second time uncounted.
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .user_agent(concat!("ampoule/", env!("CARGO_PKG_VERSION")))
-            .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(if key.keep_alive { MAX_IDLE_PER_HOST } else { 0 })
             .http1_max_headers(MAX_PARSED_HEADERS)
             .http2_max_header_list_size(MAX_PARSED_HEADER_BYTES);
@@ -358,6 +350,20 @@ impl Egress {
         let builder = builder.tcp_user_timeout(STALLED);
         builder.build()
     }
+}
+
+/// What every client of the host begins with: nothing is sent that was not asked for, and nothing a
+/// second time.
+pub(super) fn plain(tls: rustls::ClientConfig) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        // A request is counted before it goes out; none may go out a second time uncounted.
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .user_agent(concat!("ampoule/", env!("CARGO_PKG_VERSION")))
+        .pool_idle_timeout(IDLE)
 }
 
 impl Clients {

@@ -6,14 +6,12 @@ use std::time::Duration;
 use http::header::ACCEPT;
 use tokio::time::timeout;
 
+use super::client::plain;
 use super::error::in_words;
 use super::tls;
 
 /// How long a document may take, from the look-up of its host to its last byte.
 const TIME: Duration = Duration::from_secs(10);
-
-/// How long a connection is kept for the next document.
-const IDLE: Duration = Duration::from_secs(5);
 
 /// A client for documents. It follows no redirect, uses no proxy and sends nothing but the request.
 #[derive(Clone, Debug)]
@@ -25,16 +23,7 @@ impl Errands {
     /// # Errors
     /// It cannot be made: why.
     pub fn new() -> Result<Errands, String> {
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls::config(&[]))
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .user_agent(concat!("ampoule/", env!("CARGO_PKG_VERSION")))
-            .pool_idle_timeout(IDLE)
-            .build();
-        client.map(Errands).map_err(in_words)
+        plain(tls::config(&[])).build().map(Errands).map_err(in_words)
     }
 
     /// The document at `url`, of at most `most` bytes, within ten seconds.

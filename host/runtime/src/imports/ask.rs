@@ -4,7 +4,6 @@ use ampoule_contract::{Answer, Question, ToolError};
 use wasmtime::component::HasSelf;
 
 use super::{Host, answer, granted};
-use crate::approval::APPROVAL;
 use crate::bindings::ampoule::plugin::ask;
 use crate::bindings::ampoule::plugin::types::Error;
 use crate::call::Suspended;
@@ -70,7 +69,7 @@ fn checked(question: ask::Question, tool: &str) -> Result<Question, ToolError> {
     if parts.into_iter().flatten().any(|text| text.len() > MAX_BYTES) {
         return Err(ToolError::new("too-large", "a question has at most 64 KiB"));
     }
-    if question.kind == APPROVAL {
+    if question.kind == Question::APPROVAL {
         let message = "questions of the kind `approval` are the host's own; ask a `confirm`";
         return Err(ToolError::new("bad-arguments", message));
     }
@@ -96,7 +95,7 @@ mod tests {
             meta: None,
         };
         assert!(checked(question("confirm"), "x").is_ok());
-        let refused = checked(question("approval"), "x").expect_err("it was taken");
+        let refused = checked(question(Question::APPROVAL), "x").expect_err("it was taken");
         assert_eq!(refused.code, "bad-arguments");
     }
 }
