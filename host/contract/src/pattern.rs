@@ -31,6 +31,11 @@ impl ToolPattern {
         }
     }
 
+    /// Whether it stands for a tool of this binding, as far as the binding goes.
+    pub fn is_of(&self, binding: &str) -> bool {
+        part(self.0.split('/').next().unwrap_or_default(), binding)
+    }
+
     /// Whether it is certain that `wider` stands for every tool this one stands for.
     pub fn within(&self, wider: &ToolPattern) -> bool {
         // A `*` read as a character is taken in only by a `*`, which takes in all it stands for.

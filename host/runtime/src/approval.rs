@@ -89,6 +89,20 @@ pub(crate) async fn approve(
     }
 }
 
+/// Warns of patterns that stand for no tool: where one is misspelt, nobody would be asked.
+pub(crate) fn warn_of_idle(host: &Host) {
+    let (registry, tools) = (host.registry(), host.definitions());
+    let catalogs: Vec<_> =
+        registry.bindings.values().filter(|binding| binding.plugin.has_catalog()).collect();
+    for pattern in registry.approvals() {
+        // What a catalogue offers may not be there now.
+        let may_come = catalogs.iter().any(|binding| pattern.is_of(&binding.name));
+        if !may_come && !tools.iter().any(|tool| pattern.matches(&tool.id)) {
+            tracing::warn!("`approve`: `{pattern}` stands for no tool there is now");
+        }
+    }
+}
+
 /// What the person reads. The arguments may be anybody's words, so nothing in them can move what
 /// is shown or hide it.
 fn text(tool: &str, arguments: &str) -> String {

@@ -495,6 +495,7 @@ impl Host {
 
     fn install(&self, loaded: Arc<Loaded>) {
         *self.0.loaded.write().unwrap_or_else(PoisonError::into_inner) = loaded;
+        crate::approval::warn_of_idle(self);
     }
 
     /// A host that shares all with this one but what a configuration makes.

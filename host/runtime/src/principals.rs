@@ -260,6 +260,11 @@ impl Principals {
         found.map(|(name, principal)| (name.as_str(), principal))
     }
 
+    /// All that the tables' `approve` name.
+    pub(crate) fn approvals(&self) -> impl Iterator<Item = &ToolPattern> {
+        self.0.values().flat_map(|principal| &principal.config.approve)
+    }
+
     /// The names of the tables.
     pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
         self.0.keys()

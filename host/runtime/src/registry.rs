@@ -39,6 +39,11 @@ impl Registry {
         }
         self.principals.of(principal).and_then(|(_, principal)| principal.approval(id))
     }
+
+    /// All patterns of tools whose calls a person has to approve.
+    pub(crate) fn approvals(&self) -> impl Iterator<Item = &ToolPattern> {
+        self.approve.iter().chain(self.principals.approvals())
+    }
 }
 
 /// A plugin under a name, with settings, grants and limits.
