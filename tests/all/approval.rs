@@ -18,8 +18,6 @@ use rmcp::service::RequestContext;
 use rmcp::{ClientHandler, ClientLifecycleMode, ClientServiceExt, RoleClient, ServiceExt};
 use serde_json::{Value, json};
 
-use crate::secrets::Outside;
-
 const CONFIG: &str = r#"
     plugins = ["PLUGINS/hash.wasm", "PLUGINS/json-filter.wasm", "PLUGINS/ecmascript.wasm"]
     approve = ["hash", "wipe"]
@@ -250,20 +248,4 @@ async fn clients_of_mcp_are_asked_in_both_eras() {
             assert!(asked[0].ends_with("(Ampoule asks for your approval.)"), "{asked:?}");
         }
     }
-}
-
-#[tokio::test]
-async fn a_pattern_that_stands_for_no_tool_is_told() {
-    let said = Outside::default();
-    let subscriber = tracing_subscriber::fmt().with_writer(said.clone()).with_ansi(false).finish();
-    let _logging = tracing::subscriber::set_default(subscriber);
-    host(
-        "plugins = [\"PLUGINS/hash.wasm\"]\napprove = [\"hash\", \"hsah\"]\n\
-          [principals.guest]\napprove = [\"ha*\", \"files/wirte\"]",
-    )
-    .await;
-    let said = said.text();
-    let told = |pattern: &str| said.contains(&format!("`{pattern}` stands for no tool"));
-    assert!(told("hsah") && told("files/wirte"), "{said}");
-    assert!(!told("hash") && !told("ha*"), "{said}");
 }

@@ -58,7 +58,7 @@ const OTHER: [&str; 4] = ["url", "refused-url", "body-blob", "tool-name"];
 
 /// Everything that came out somewhere.
 #[derive(Clone, Default)]
-pub(crate) struct Outside(Arc<Mutex<Vec<u8>>>);
+struct Outside(Arc<Mutex<Vec<u8>>>);
 
 impl Outside {
     fn add(&self, bytes: impl AsRef<[u8]>) {
@@ -67,7 +67,7 @@ impl Outside {
         all.push(b'\n');
     }
 
-    pub(crate) fn text(&self) -> String {
+    fn text(&self) -> String {
         String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
     }
 }

@@ -52,6 +52,20 @@ fn a_grant_is_seen() {
 }
 
 #[test]
+fn a_pattern_of_approvals_that_stands_for_no_tool_is_told() {
+    let folder = Folder::with_plugin();
+    folder.write(
+        "ampoule.toml",
+        "plugins = [\"plugins\"]\napprove = [\"probe/echo\", \"porbe\"]\n\
+         [principals.guest]\napprove = [\"pro*\", \"probe/ehco\"]",
+    );
+    let ended = folder.run(&["list"]);
+    let told = |pattern: &str| ended.stderr.contains(&format!("`{pattern}` stands for no tool"));
+    assert!(told("porbe") && told("probe/ehco"), "{}", ended.stderr);
+    assert!(!told("probe/echo") && !told("pro*"), "{}", ended.stderr);
+}
+
+#[test]
 fn json_holds_tools_and_what_was_refused() {
     let folder = Folder::with_plugin();
     folder.write("plugins/broken.wasm", "no component");
