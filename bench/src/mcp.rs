@@ -10,15 +10,20 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow, ensure};
 use rmcp::model::{
     CallToolRequestParams, CallToolResult, Implementation, InitializeResult, ListToolsResult,
-    PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool, ToolsCapability,
+    PaginatedRequestParams, ProtocolVersion, ServerCapabilities, ServerConfig, Tool,
+    ToolsCapability,
 };
 use rmcp::service::{RequestContext, RunningService};
+use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::{
     StreamableHttpClientTransport, StreamableHttpServerConfig, StreamableHttpService,
     TokioChildProcess,
 };
-use rmcp::{ErrorData, RoleClient, RoleServer, ServerHandler, ServiceExt};
+use rmcp::{
+    ClientLifecycleMode, ClientServiceExt, ErrorData, RoleClient, RoleServer, ServerHandler,
+    ServiceExt,
+};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
@@ -155,7 +160,8 @@ struct Served {
 
 impl Served {
     async fn stdio(command: Command) -> Result<Served> {
-        let client = Arc::new(().serve(TokioChildProcess::new(command)?).await?);
+        let transport = TokioChildProcess::new(command)?;
+        let client = Arc::new(().serve_with_lifecycle(transport, current()).await?);
         Ok(Served { client, process: None })
     }
 
@@ -176,8 +182,11 @@ impl Served {
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         // A second time it is there already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let transport = StreamableHttpClientTransport::from_uri(url);
-        let client = Arc::new(().serve(transport).await?);
+        // The library's own client opens a connection for each request; those of agents keep them.
+        let config = StreamableHttpClientTransportConfig::with_uri(url);
+        let kept = reqwest::Client::builder().build()?;
+        let transport = StreamableHttpClientTransport::with_client(kept, config);
+        let client = Arc::new(().serve_with_lifecycle(transport, current()).await?);
         Ok(Served { client, process: Some(process) })
     }
 
@@ -189,6 +198,11 @@ impl Served {
         }
         Ok(())
     }
+}
+
+/// Speaking the current revision.
+fn current() -> ClientLifecycleMode {
+    ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] }
 }
 
 /// The command `ampoule mcp` with the guest of the benchmarks.
