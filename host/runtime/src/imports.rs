@@ -67,7 +67,7 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<CallState>> {
         llm_wit::waiting,
     );
     wasi::add_to_linker(linker.inner())?;
-    replay::add_poll(&mut linker)?;
+    replay::add_wasi(&mut linker)?;
     Ok(linker.into_inner())
 }
 

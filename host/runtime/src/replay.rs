@@ -11,9 +11,9 @@
 //! stops and names that host call. At the end it compares the end, the value and every meter but
 //! the time.
 //!
-//! WASI's stand-ins run as always, since they reach nothing: clock, randomness (from a recorded
-//! seed) and `wasi:io/poll` come from the recording. `wasi:http`, and a workspace by way of
-//! `wasi:filesystem`, cannot be recorded; such a call is refused in [`Host::record`].
+//! WASI is held to the same: what reaches files, the network or a stream goes through the same hook
+//! ([`wasi`]); clock and randomness (from a recorded seed) come from the recording too. What is left
+//! of WASI runs as always, since it reaches nothing.
 //!
 //! The file: [`file`]. The bytes of results: [`wire`]. The hook, one for all imports: [`linker`].
 //!
@@ -26,6 +26,7 @@ mod file;
 #[allow(unreachable_pub, reason = "the generated bindings name everything by a path of their own")]
 mod linker;
 mod tape;
+mod wasi;
 mod wire;
 
 use std::path::{Path, PathBuf};
@@ -35,14 +36,14 @@ use std::time::{Duration, Instant};
 use ampoule_contract::{Account, Breach, CallContext, End, Limits, Meter, Outcome, ToolCall};
 use serde_json::{Value, json};
 
-pub(crate) use self::linker::{Linker, add_poll, interposed};
+pub(crate) use self::linker::{Linker, interposed};
 pub(crate) use self::tape::Tape;
+pub(crate) use self::wasi::add_to_linker as add_wasi;
 
 use self::file::{Header, Line, Reader};
 use self::tape::Secrets;
 use crate::call::Request;
 use crate::host::{Callee, Host};
-use crate::manifest::FileAccess;
 use crate::registry::BoundTool;
 
 /// The longest a replay may take, whatever the recording says: 10 minutes.
@@ -185,17 +186,8 @@ impl Host {
         if let Some(denial) = self.refuses(&tool.definition.id, &context) {
             return refused(denial.to_string());
         }
-        can_be_taped(&tool)?;
         let binding = &tool.binding;
         let grants = binding.grants_for(context.principal.as_deref());
-        if binding.plugin.binary.imports("wasi:filesystem/")
-            && grants.file_access() >= Some(FileAccess::Read)
-            && context.workspace.is_some()
-        {
-            let why = "the component imports wasi:filesystem, whose reads are not recorded; call \
-                       it without a workspace";
-            return refused(why.into());
-        }
         if path.exists() {
             return refused(format!("{} is there already", path.display()));
         }
@@ -265,7 +257,6 @@ impl Host {
     ) -> Result<Replayed, ReplayError> {
         let header = &recording.header;
         let tool = self.recorded_tool(header, any_digest)?;
-        can_be_taped(&tool)?;
         // A recording is a file like any other: it sets no limits, it only has to fit.
         let allowed = tool.binding.limits_for(None);
         // Waiting is not replayed: a replay has a deadline of its own.
@@ -337,17 +328,6 @@ impl Host {
                 header.tool, header.digest
             ))),
         }
-    }
-}
-
-/// # Errors
-/// The tool's plugin does what no recording holds.
-fn can_be_taped(tool: &BoundTool) -> Result<(), ReplayError> {
-    match tool.binding.plugin.binary.imports("wasi:http/outgoing-handler") {
-        true => Err(ReplayError::Refused(
-            "the component imports wasi:http, whose bodies are not recorded".into(),
-        )),
-        false => Ok(()),
     }
 }
 

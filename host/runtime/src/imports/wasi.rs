@@ -11,10 +11,10 @@ use http_body_util::{BodyExt, StreamBody};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::io::AsyncWrite;
-use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource, ResourceTable};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
-use wasmtime_wasi::filesystem::WasiFilesystemView as _;
+use wasmtime_wasi::filesystem::WasiFilesystemCtxView;
+use wasmtime_wasi::p2::FsResult;
 use wasmtime_wasi::p2::bindings::filesystem::types::{
     Descriptor, DescriptorFlags, DescriptorType, ErrorCode, HostDescriptor as _, OpenFlags,
     PathFlags,
@@ -23,6 +23,7 @@ use wasmtime_wasi::random::Deterministic;
 use wasmtime_wasi::{
     FsPerms, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView,
 };
+use wasmtime_wasi_http::p2::bindings::http::types::{HostOutgoingRequest, Method, OutgoingRequest};
 use wasmtime_wasi_http::{
     Error as HttpError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
     WasiHttpView,
@@ -74,72 +75,54 @@ pub(crate) struct Wasi {
 /// Two imports have the same name: a fault of the host.
 pub(crate) fn add_to_linker(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
-    linker.allow_shadowing(true);
-    add_open(linker)?;
-    add_bounds(linker)?;
-    linker.allow_shadowing(false);
-    Ok(())
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)
 }
 
-/// Defines anew what takes texts of any length.
-fn add_bounds(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
-    use wasmtime_wasi_http::p2::bindings::http::types::{HostOutgoingRequest as _, Method};
-    use wasmtime_wasi_http::p2::types::HostOutgoingRequest;
-    let mut types = linker.instance("wasi:http/types@0.2.12")?;
-    types.func_wrap(
-        "[method]outgoing-request.set-method",
-        |mut caller: StoreContextMut<'_, CallState>,
-         (request, method): (Resource<HostOutgoingRequest>, Method)| {
-            if matches!(&method, Method::Other(name) if name.len() > MAX_AUTHORITY_BYTES) {
-                return Ok((Err(()),));
-            }
-            Ok((caller.data_mut().http().set_method(request, method)?,))
-        },
-    )?;
-    types.func_wrap(
-        "[method]outgoing-request.set-authority",
-        |mut caller: StoreContextMut<'_, CallState>,
-         (request, authority): (Resource<HostOutgoingRequest>, Option<String>)| {
-            if authority.as_ref().is_some_and(|authority| authority.len() > MAX_AUTHORITY_BYTES) {
-                return Ok((Err(()),));
-            }
-            Ok((caller.data_mut().http().set_authority(request, authority)?,))
-        },
-    )
+/// `outgoing-request.set-method`, of which the other kinds take a text of any length.
+pub(crate) fn set_method(
+    http: &mut WasiHttpCtxView<'_>,
+    request: Resource<OutgoingRequest>,
+    method: Method,
+) -> wasmtime::Result<Result<(), ()>> {
+    match &method {
+        Method::Other(name) if name.len() > MAX_AUTHORITY_BYTES => Ok(Err(())),
+        _ => HostOutgoingRequest::set_method(http, request, method),
+    }
 }
 
-/// Defines anew how a path is opened: what is neither a file nor a directory is not, because the
-/// thread that opens a named pipe waits for its other end, however long the call lives.
-fn add_open(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
-    type Arguments = (Resource<Descriptor>, PathFlags, String, OpenFlags, DescriptorFlags);
-    linker.instance(FILESYSTEM)?.func_wrap_async(
-        "[method]descriptor.open-at",
-        |mut caller: StoreContextMut<'_, CallState>, arguments: Arguments| {
-            Box::new(async move {
-                let (directory, path_flags, path, how, flags) = arguments;
-                let mut files = caller.data_mut().filesystem();
-                let at = Resource::new_borrow(directory.rep());
-                let found = files.stat_at(at, path_flags, path.clone()).await;
-                let waits = found.is_ok_and(|found| {
-                    use DescriptorType::{Directory, RegularFile, SymbolicLink};
-                    !matches!(found.type_, Directory | RegularFile | SymbolicLink)
-                });
-                if waits {
-                    return Ok((Err(ErrorCode::NotPermitted),));
-                }
-                match files.open_at(directory, path_flags, path, how, flags).await {
-                    Ok(opened) => Ok((Ok(opened),)),
-                    Err(error) => Ok((Err(error.downcast()?),)),
-                }
-            })
-        },
-    )
+/// `outgoing-request.set-authority`, which takes a text of any length.
+pub(crate) fn set_authority(
+    http: &mut WasiHttpCtxView<'_>,
+    request: Resource<OutgoingRequest>,
+    authority: Option<String>,
+) -> wasmtime::Result<Result<(), ()>> {
+    match &authority {
+        Some(authority) if authority.len() > MAX_AUTHORITY_BYTES => Ok(Err(())),
+        _ => HostOutgoingRequest::set_authority(http, request, authority),
+    }
 }
 
-/// The interface under the version that `wasmtime-wasi` defines, which is the one that guests of
-/// every 0.2 are linked to.
-const FILESYSTEM: &str = "wasi:filesystem/types@0.2.12";
+/// `descriptor.open-at`: what is neither a file nor a directory is not opened, because the thread
+/// that opens a named pipe waits for its other end, however long the call lives.
+pub(crate) async fn open_at(
+    files: &mut WasiFilesystemCtxView<'_>,
+    directory: Resource<Descriptor>,
+    path_flags: PathFlags,
+    path: String,
+    how: OpenFlags,
+    flags: DescriptorFlags,
+) -> FsResult<Resource<Descriptor>> {
+    let at = Resource::new_borrow(directory.rep());
+    let found = files.stat_at(at, path_flags, path.clone()).await;
+    let waits = found.is_ok_and(|found| {
+        use DescriptorType::{Directory, RegularFile, SymbolicLink};
+        !matches!(found.type_, Directory | RegularFile | SymbolicLink)
+    });
+    if waits {
+        return Err(ErrorCode::NotPermitted.into());
+    }
+    files.open_at(directory, path_flags, path, how, flags).await
+}
 
 impl Wasi {
     /// What a call gets: no environment, no arguments, no network of its own, the clock and
@@ -176,6 +159,7 @@ impl Wasi {
                 .insecure_random_seed(0);
         }
         if grants.file_access() >= Some(FileAccess::Read)
+            && !call.tape.get().is_some_and(|tape| tape.plays())
             && let Some(directory) = &call.context.workspace
             && let Err(error) = ctx.preopened_dir(directory, ".", FsPerms::ReadOnly)
         {
@@ -318,8 +302,9 @@ async fn send(
             _ => HttpError::DestinationUnavailable,
         },
     };
-    if call.tape.get().is_some() {
-        let message = "wasi:http is neither recorded nor replayed".to_owned();
+    // Nothing of a replay comes here; were it so, nothing is sent.
+    if call.tape.get().is_some_and(|tape| tape.plays()) {
+        let message = "a replay sends nothing".to_owned();
         return Err(refused(Denial { gate: "replay", message, allow: None }.into()));
     }
     let policy = call.grants.http().map_err(|denial| refused(denial.into()))?;

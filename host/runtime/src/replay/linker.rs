@@ -1,18 +1,15 @@
 //! The one place where recording and replaying meet host calls: a linker that stands between the
 //! generated bindings and the engine's.
 //!
-//! `bindings.rs` is generated against [`interposed`] in place of `wasmtime`. What it hands to its
-//! linker is passed on to the engine wrapped: a call without a tape goes straight on, after one
-//! branch; with one, the host call is recorded, or answered from the recording without being made.
+//! `bindings.rs` is generated against [`interposed`] in place of `wasmtime`, and WASI is defined on it
+//! by [`wasi`](super::wasi). What is handed to this linker is passed on to the engine wrapped: a call
+//! without a tape goes straight on, after one branch; with one, the host call is recorded, or answered
+//! from the recording without being made.
 
 use std::sync::Arc;
 
 use ampoule_contract::Meter;
-use wasmtime::component::Resource;
 use wasmtime::{AsContextMut, StoreContextMut};
-use wasmtime_wasi::WasiView;
-use wasmtime_wasi_io::bindings::wasi::io::poll::{Host as _, HostPollable as _};
-use wasmtime_wasi_io::poll::DynPollable;
 
 use super::tape::{Asked, Tape, Turn};
 use super::wire::Wire;
@@ -142,11 +139,14 @@ fn note<T, R: Wire>(
     state: State<T>,
     tape: &Tape,
     asked: Asked,
-    result: &wasmtime::Result<R>,
-) -> wasmtime::Result<()> {
+    result: wasmtime::Result<R>,
+) -> wasmtime::Result<R> {
     let fuel = caller.get_fuel()?;
-    tape.note(asked, fuel, &state(caller.data_mut()).call.account, result);
-    Ok(())
+    let call = &state(caller.data_mut()).call;
+    // A limit that WASI's own code met ends the call here, so that it does so again.
+    let result = call.breach.now().map_or(result, |breach| Err(breach.into()));
+    tape.note(asked, fuel, &call.account, &result);
+    result
 }
 
 impl<T: 'static> LinkerInstance<'_, T> {
@@ -174,8 +174,7 @@ impl<T: 'static> LinkerInstance<'_, T> {
                 };
             }
             let result = func(caller.as_context_mut(), params);
-            note(&mut caller, state, &tape, asked, &result)?;
-            result
+            note(&mut caller, state, &tape, asked, result)
         })
     }
 
@@ -228,10 +227,10 @@ impl<T: 'static> LinkerInstance<'_, T> {
                     let mut under = Under { tape: &tape, asked: Some(asked) };
                     let work = Box::into_pin(func(caller.as_context_mut(), params));
                     let result = work.await;
-                    if let Some(asked) = under.asked.take() {
-                        note(&mut caller, state, &tape, asked, &result)?;
+                    match under.asked.take() {
+                        Some(asked) => note(&mut caller, state, &tape, asked, result),
+                        None => result,
                     }
-                    result
                 })
             },
         )
@@ -253,57 +252,88 @@ impl<T: 'static> LinkerInstance<'_, T> {
             let Some(tape) = tape(&mut caller, state) else { return drop(caller, rep) };
             let fuel = caller.get_fuel()?;
             if tape.plays() {
-                if !tape.is_next(&full) {
-                    return Ok(());
-                }
-                let asked = tape.asked(&full, &(), fuel);
-                return match play::<T, ()>(&mut caller, state, &tape, &asked, fuel)? {
+                return match drop_again(&mut caller, state, &tape, &full, fuel)? {
                     Played::Result(()) => Ok(()),
                     Played::Cancelled => Err(crate::host::fault("cancelled in the recording")),
                 };
             }
+            let asked = tape.asked(&full, &(), fuel);
             let result = drop(caller.as_context_mut(), rep);
-            if result.is_err() {
+            note_drop(&mut caller, state, &tape, asked, result)
+        })
+    }
+
+    /// Defines a resource whose dropping waits.
+    ///
+    /// # Errors
+    /// The name is taken.
+    pub fn resource_async<F>(
+        &mut self,
+        name: &str,
+        ty: wasmtime::component::ResourceType,
+        drop: F,
+    ) -> wasmtime::Result<()>
+    where
+        T: Send,
+        F: Fn(
+                StoreContextMut<'_, T>,
+                u32,
+            ) -> Box<dyn Future<Output = wasmtime::Result<()>> + Send + '_>
+            + Send
+            + Sync
+            + 'static,
+    {
+        let (state, drop) = (self.state, Arc::new(drop));
+        let full: Arc<str> = format!("{}.[drop]{name}", self.interface).into();
+        self.inner.resource_async(name, ty, move |mut caller: StoreContextMut<'_, T>, rep| {
+            let Some(tape) = tape(&mut caller, state) else { return drop(caller, rep) };
+            let (drop, full) = (drop.clone(), full.clone());
+            Box::new(async move {
+                let fuel = caller.get_fuel()?;
+                if tape.plays() {
+                    return match drop_again(&mut caller, state, &tape, &full, fuel)? {
+                        Played::Result(()) => Ok(()),
+                        // The call ends here by its token.
+                        Played::Cancelled => std::future::pending().await,
+                    };
+                }
                 let asked = tape.asked(&full, &(), fuel);
-                note(&mut caller, state, &tape, asked, &result)?;
-            }
-            result
+                let mut under = Under { tape: &tape, asked: Some(asked) };
+                let result = Box::into_pin(drop(caller.as_context_mut(), rep)).await;
+                match under.asked.take() {
+                    Some(asked) => note_drop(&mut caller, state, &tape, asked, result),
+                    None => result,
+                }
+            })
         })
     }
 }
 
-/// Defines `wasi:io/poll` anew, as WASI has it: which pollables are ready, and in which order they
-/// become so, is part of a recording. All waiting of a guest ends in one of these functions or in
-/// one of our own.
-///
-/// # Errors
-/// None while the names are those of `wasmtime-wasi`.
-pub(crate) fn add_poll(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
-    linker.inner.allow_shadowing(true);
-    let mut poll = linker.instance(POLL)?;
-    poll.func_wrap_async(
-        "poll",
-        |mut caller: StoreContextMut<'_, CallState>,
-         (pollables,): (Vec<Resource<DynPollable>>,)| {
-            Box::new(async move { Ok((caller.data_mut().ctx().table.poll(pollables).await?,)) })
-        },
-    )?;
-    poll.func_wrap_async(
-        "[method]pollable.block",
-        |mut caller: StoreContextMut<'_, CallState>, (pollable,): (Resource<DynPollable>,)| {
-            Box::new(async move { caller.data_mut().ctx().table.block(pollable).await })
-        },
-    )?;
-    poll.func_wrap_async(
-        "[method]pollable.ready",
-        |mut caller: StoreContextMut<'_, CallState>, (pollable,): (Resource<DynPollable>,)| {
-            Box::new(async move { Ok((caller.data_mut().ctx().table.ready(pollable).await?,)) })
-        },
-    )?;
-    linker.inner.allow_shadowing(false);
-    Ok(())
+/// Drops a handle in a replay, of which the tape knows something only where it ended the call.
+fn drop_again<T>(
+    caller: &mut StoreContextMut<'_, T>,
+    state: State<T>,
+    tape: &Tape,
+    name: &str,
+    fuel: u64,
+) -> wasmtime::Result<Played<()>> {
+    if !tape.is_next(name) {
+        return Ok(Played::Result(()));
+    }
+    let asked = tape.asked(name, &(), fuel);
+    play(caller, state, tape, &asked, fuel)
 }
 
-/// The interface under the version that `wasmtime-wasi` defines, which is the one that guests of
-/// every 0.2 are linked to.
-const POLL: &str = "wasi:io/poll@0.2.12";
+/// Writes on the tape that dropping a handle ended the call.
+fn note_drop<T>(
+    caller: &mut StoreContextMut<'_, T>,
+    state: State<T>,
+    tape: &Tape,
+    asked: Asked,
+    result: wasmtime::Result<()>,
+) -> wasmtime::Result<()> {
+    match result {
+        Ok(()) => Ok(()),
+        ended => note(caller, state, tape, asked, ended),
+    }
+}

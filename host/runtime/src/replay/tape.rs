@@ -115,7 +115,10 @@ struct Recorder {
     last: Usage,
     refund: u64,
     calls: u64,
+    /// The last host call was cut off.
     cut: bool,
+    /// The last host call met a limit.
+    met: bool,
 }
 
 impl Recorder {
@@ -152,6 +155,7 @@ impl Recorder {
             self.last = usage;
         }
         self.calls += 1;
+        self.met = matches!(outcome, Outcome::Limit(_));
         let Asked { name, arguments, fuel } = asked;
         self.line(&Line::Call(Call { name, arguments, fuel, cost, used, outcome }));
     }
@@ -285,6 +289,7 @@ impl Tape {
             refund: 0,
             calls: 0,
             cut: false,
+            met: false,
         }))))
     }
 
@@ -519,11 +524,13 @@ impl Tape {
         let Ok(end) = RawValue::from_string(text) else {
             return recorder.fail("the result cannot be written".into());
         };
+        let from_outside = |breach: &Breach| {
+            let beside = OF_HOST_CALLS.contains(&breach.meter) && !recorder.met;
+            breach.meter == Meter::WallTime || recorder.cut || beside
+        };
         let limit = match &outcome.end {
             // One that came from a host call or from the guest comes again by itself.
-            End::Limit(breach) if breach.meter == Meter::WallTime || recorder.cut => {
-                Some(breach.into())
-            }
+            End::Limit(breach) if from_outside(breach) => Some(breach.into()),
             _ => None,
         };
         let ending = Ending {

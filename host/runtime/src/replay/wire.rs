@@ -10,6 +10,15 @@ use std::collections::HashMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasmtime::component::{Resource, ResourceTable};
+use wasmtime_wasi::p2::bindings::clocks::wall_clock::Datetime;
+use wasmtime_wasi::p2::bindings::filesystem::types::{
+    self as wasi_files, Advice, DescriptorFlags, DescriptorStat, DescriptorType, DirectoryEntry,
+    MetadataHashValue, NewTimestamp, OpenFlags, PathFlags,
+};
+use wasmtime_wasi_http::p2::bindings::http::types::{
+    self as wasi_http, DnsErrorPayload, FieldSizePayload, Method, Scheme, TlsAlertReceivedPayload,
+};
+use wasmtime_wasi_io::bindings::wasi::io::streams;
 use wasmtime_wasi_io::poll::{DynPollable, Pollable, subscribe};
 
 use crate::bindings::ampoule::llm::llm;
@@ -116,6 +125,132 @@ plain!(
     types::Output,
 );
 
+/// Variants by their names: first those without a value, then those with one.
+macro_rules! variants {
+    ($($ty:ty { $($bare:ident),*; $($full:ident),* })*) => {$(
+        #[allow(unused_variables, reason = "where no variant has a value")]
+        impl Wire for $ty {
+            fn put(&self, out: &mut Vec<u8>, side: &mut Side<'_>) {
+                match self {
+                    $(Self::$bare => put_serde(&stringify!($bare), out),)*
+                    $(Self::$full(value) => {
+                        put_serde(&stringify!($full), out);
+                        value.put(out, side);
+                    })*
+                }
+            }
+
+            fn get(
+                from: &mut &[u8],
+                table: &mut ResourceTable,
+            ) -> Result<Self, Unreadable> {
+                let name: String = get_serde(from)?;
+                match name.as_str() {
+                    $(stringify!($bare) => Ok(Self::$bare),)*
+                    $(stringify!($full) => {
+                        Wire::get(from, table).map(Self::$full)
+                    })*
+                    _ => Err(Unreadable),
+                }
+            }
+        }
+    )*};
+}
+
+/// Records field by field.
+macro_rules! records {
+    ($($ty:ty { $($field:ident),* })*) => {$(
+        impl Wire for $ty {
+            fn put(&self, out: &mut Vec<u8>, side: &mut Side<'_>) {
+                $(self.$field.put(out, side);)*
+            }
+
+            fn get(
+                from: &mut &[u8],
+                table: &mut ResourceTable,
+            ) -> Result<Self, Unreadable> {
+                Ok(Self { $($field: Wire::get(from, table)?),* })
+            }
+        }
+    )*};
+}
+
+/// Flags as a truth value each.
+macro_rules! flags {
+    ($($ty:ty { $($flag:ident),* })*) => {$(
+        impl Wire for $ty {
+            fn put(&self, out: &mut Vec<u8>, _: &mut Side<'_>) {
+                $(put_serde(&self.contains(Self::$flag), out);)*
+            }
+
+            fn get(
+                from: &mut &[u8],
+                _: &mut ResourceTable,
+            ) -> Result<Self, Unreadable> {
+                let mut flags = Self::empty();
+                $(if get_serde(from)? {
+                    flags |= Self::$flag;
+                })*
+                Ok(flags)
+            }
+        }
+    )*};
+}
+
+variants! {
+    streams::StreamError { Closed; LastOperationFailed }
+    wasi_files::ErrorCode {
+        Access, WouldBlock, Already, BadDescriptor, Busy, Deadlock, Quota, Exist, FileTooLarge,
+        IllegalByteSequence, InProgress, Interrupted, Invalid, Io, IsDirectory, Loop, TooManyLinks,
+        MessageSize, NameTooLong, NoDevice, NoEntry, NoLock, InsufficientMemory, InsufficientSpace,
+        NotDirectory, NotEmpty, NotRecoverable, Unsupported, NoTty, NoSuchDevice, Overflow,
+        NotPermitted, Pipe, ReadOnly, InvalidSeek, TextFileBusy, CrossDevice;
+    }
+    DescriptorType {
+        Unknown, BlockDevice, CharacterDevice, Directory, Fifo, SymbolicLink, RegularFile, Socket;
+    }
+    Advice { Normal, Sequential, Random, WillNeed, DontNeed, NoReuse; }
+    NewTimestamp { NoChange, Now; Timestamp }
+    Method { Get, Head, Post, Put, Delete, Connect, Options, Trace, Patch; Other }
+    Scheme { Http, Https; Other }
+    wasi_http::HeaderError { InvalidSyntax, Forbidden, Immutable; }
+    wasi_http::ErrorCode {
+        DnsTimeout, DestinationNotFound, DestinationUnavailable, DestinationIpProhibited,
+        DestinationIpUnroutable, ConnectionRefused, ConnectionTerminated, ConnectionTimeout,
+        ConnectionReadTimeout, ConnectionWriteTimeout, ConnectionLimitReached, TlsProtocolError,
+        TlsCertificateError, HttpRequestDenied, HttpRequestLengthRequired, HttpRequestMethodInvalid,
+        HttpRequestUriInvalid, HttpRequestUriTooLong, HttpResponseIncomplete, HttpResponseTimeout,
+        HttpUpgradeFailed, HttpProtocolError, LoopDetected, ConfigurationError;
+        DnsError, TlsAlertReceived, HttpRequestBodySize, HttpRequestHeaderSectionSize,
+        HttpRequestHeaderSize, HttpRequestTrailerSectionSize, HttpRequestTrailerSize,
+        HttpResponseHeaderSectionSize, HttpResponseHeaderSize, HttpResponseBodySize,
+        HttpResponseTrailerSectionSize, HttpResponseTrailerSize, HttpResponseTransferCoding,
+        HttpResponseContentCoding, InternalError
+    }
+}
+
+records! {
+    Datetime { seconds, nanoseconds }
+    DescriptorStat {
+        type_, link_count, size, data_access_timestamp, data_modification_timestamp,
+        status_change_timestamp
+    }
+    DirectoryEntry { type_, name }
+    MetadataHashValue { lower, upper }
+    DnsErrorPayload { rcode, info_code }
+    TlsAlertReceivedPayload { alert_id, alert_message }
+    FieldSizePayload { field_name, field_size }
+}
+
+flags! {
+    DescriptorFlags {
+        READ, WRITE, FILE_INTEGRITY_SYNC, DATA_INTEGRITY_SYNC, REQUESTED_WRITE_SYNC,
+        MUTATE_DIRECTORY
+    }
+    PathFlags { SYMLINK_FOLLOW }
+    OpenFlags { CREATE, DIRECTORY, EXCLUSIVE, TRUNCATE }
+}
+
 impl<T: Wire> Wire for Option<T> {
     fn put(&self, out: &mut Vec<u8>, side: &mut Side<'_>) {
         put_serde(&self.is_some(), out);
@@ -207,7 +342,7 @@ macro_rules! tuples {
     )*};
 }
 
-tuples!(()(A)(A, B)(A, B, C)(A, B, C, D));
+tuples!(()(A)(A, B)(A, B, C)(A, B, C, D)(A, B, C, D, E));
 
 #[cfg(test)]
 mod tests {
