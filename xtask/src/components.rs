@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::compiler::Compiler;
 use crate::foreign::{self, Foreign};
-use crate::plan::{Plan, Step};
+use crate::plan::{Lane, Plan, Step};
 use crate::process::{cargo, loud, quiet};
 use crate::project::Project;
 use crate::stamp::{Stamp, digest};
@@ -176,6 +176,7 @@ pub(crate) fn add_host(plan: &mut Plan, project: &Project) -> Result<()> {
         how: "cargo build, about ten minutes the first time on two cores".to_owned(),
         stamp,
         talks: true,
+        lane: None,
         work: Box::new(move || loud(&mut build)),
     });
     Ok(())
@@ -277,6 +278,7 @@ fn add(plan: &mut Plan, project: &Project, components: Vec<Component>) -> Result
             how: format!("cargo build --target {WASM_TARGET}"),
             stamp,
             talks: false,
+            lane: Some(Lane::of(&component.package)),
             work: Box::new(move || component.make(&project, compiler.as_ref())),
         });
     }
@@ -289,10 +291,14 @@ impl Component {
         if let (Some(compiler), Some(flags)) = (compiler, &self.c_flags) {
             build.envs(compiler.environment(project, flags)?);
         }
+        let target = match Lane::of(&self.package) {
+            Lane::First => project.target.clone(),
+            Lane::Second => project.made("second"),
+        };
         build.args(["build", "--profile", "plugin", "--target", WASM_TARGET]);
-        quiet(build.args(["--package", &self.package]))?;
+        quiet(build.args(["--package", &self.package]).arg("--target-dir").arg(&target))?;
         let file = format!("{}.wasm", self.package.replace('-', "_"));
-        let built = project.made(WASM_TARGET).join("plugin").join(file);
+        let built = target.join(WASM_TARGET).join("plugin").join(file);
         finish(project, &built, &self.folder, &self.output)
     }
 }

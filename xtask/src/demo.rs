@@ -76,6 +76,7 @@ fn add_documentation(plan: &mut Plan, project: &Project) -> Result<()> {
         how: "cargo doc, the page that the agent reads".to_owned(),
         stamp,
         talks: true,
+        lane: None,
         work: Box::new(move || loud(&mut doc)),
     });
     Ok(())

@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::components::{add_host, finish};
-use crate::plan::{Plan, Step};
+use crate::plan::{Lane, Plan, Step};
 use crate::process::quiet;
 use crate::project::Project;
 use crate::stamp::Stamp;
@@ -110,7 +110,7 @@ impl Foreign {
         project: &Project,
         how: &str,
         compiler: &str,
-        build: impl Fn(&Path, &Path) -> Result<()> + 'static,
+        build: impl Fn(&Path, &Path) -> Result<()> + Send + 'static,
     ) -> Result<()> {
         let Foreign { kind, name, folder, output } = self;
         let id = format!("{}-{name}", kind.to_lowercase());
@@ -127,6 +127,7 @@ impl Foreign {
             how: how.to_owned(),
             stamp,
             talks: false,
+            lane: Some(Lane::of(&name)),
             work: Box::new(move || build(&stage(&at, &id, &from)?, &to)),
         });
 
@@ -141,6 +142,7 @@ impl Foreign {
             how: "ampoule pack".to_owned(),
             stamp,
             talks: false,
+            lane: Some(Lane::of(&name)),
             work: Box::new(move || finish(&at, &built, &folder, &output)),
         });
         Ok(())

@@ -2,6 +2,8 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -22,8 +24,27 @@ pub(crate) struct Step {
     pub(crate) stamp: Stamp,
     /// Whether the work shows its own progress, line by line.
     pub(crate) talks: bool,
+    /// What it may be done beside; nothing, where other steps stand on it.
+    pub(crate) lane: Option<Lane>,
     /// The work.
-    pub(crate) work: Box<dyn FnOnce() -> Result<()>>,
+    pub(crate) work: Box<dyn FnOnce() -> Result<()> + Send>,
+}
+
+/// One of two rows of components that are made at the same time, each in a target folder of its
+/// own: the last crate of each keeps one core busy, and for long.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// In cargo's target folder.
+    First,
+    /// In a second one.
+    Second,
+}
+
+impl Lane {
+    /// The lane of a component. By its name, so that it finds there what it was built of before.
+    pub(crate) fn of(name: &str) -> Lane {
+        if name < "j" { Lane::First } else { Lane::Second }
+    }
 }
 
 /// Steps in order. What is fresh already does not get in.
@@ -61,7 +82,7 @@ impl Plan {
         }
     }
 
-    /// Does what has to be done.
+    /// Does what has to be done: first what stands in no lane, then the lanes.
     ///
     /// # Errors
     /// The first step that fails, with its name.
@@ -72,13 +93,39 @@ impl Plan {
             count => eprintln!("Up to date: {count} of {} steps", count + self.steps.len()),
         }
         let total = self.steps.len();
-        for (done, step) in self.steps.into_iter().enumerate() {
+        let (first, rest): (Vec<_>, Vec<_>) =
+            self.steps.into_iter().partition(|step| step.lane.is_none());
+        for (done, step) in first.into_iter().enumerate() {
             let title = format!("[{}/{total}] {}: {}", done + 1, step.name, step.how);
             perform(&title, step.talks, step.work)
                 .and_then(|()| step.stamp.write())
                 .with_context(|| step.name)?;
         }
-        Ok(())
+        let done = AtomicUsize::new(total - rest.len());
+        let failed = AtomicBool::new(false);
+        let (one, other): (Vec<_>, Vec<_>) =
+            rest.into_iter().partition(|step| step.lane == Some(Lane::First));
+        let run = |steps: Vec<Step>| {
+            for step in steps {
+                if failed.load(Ordering::Relaxed) {
+                    break;
+                }
+                let start = Instant::now();
+                let result = (step.work)().and_then(|()| step.stamp.write());
+                let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+                let title = format!("[{done}/{total}] {}: {}", step.name, step.how);
+                let end = ended(start.elapsed(), result.is_ok());
+                eprintln!("{} … {end}", bold(&title));
+                result.with_context(|| step.name).inspect_err(|_| {
+                    failed.store(true, Ordering::Relaxed);
+                })?;
+            }
+            Ok(())
+        };
+        thread::scope(|scope| {
+            let beside = scope.spawn(|| run(other));
+            run(one).and(beside.join().expect("the other lane"))
+        })
     }
 }
 
@@ -95,13 +142,19 @@ pub(crate) fn perform<T>(title: &str, talks: bool, work: impl FnOnce() -> Result
     }
     let start = Instant::now();
     let result = work();
-    let time = took(start.elapsed());
+    let end = ended(start.elapsed(), result.is_ok());
     match (talks, result.is_ok()) {
-        (true, true) => eprintln!("      done in {time}"),
-        (false, true) => eprintln!("{time}"),
-        (_, false) => eprintln!("failed after {time}"),
+        (true, true) => eprintln!("      done in {end}"),
+        _ => eprintln!("{end}"),
     }
     result
+}
+
+fn ended(time: Duration, well: bool) -> String {
+    match well {
+        true => took(time),
+        false => format!("failed after {}", took(time)),
+    }
 }
 
 /// A time as a person reads it: `0.3 s`, `12 s`, `4 min 3 s`.

@@ -118,6 +118,7 @@ fn wasm_target(plan: &mut Plan, project: &Project) -> Result<()> {
         how: format!("rustup target add {WASM_TARGET}"),
         stamp,
         talks: false,
+        lane: None,
         work: Box::new(move || {
             let mut rustc = Command::new("rustc");
             rustc.args(["--print", "target-libdir", "--target", WASM_TARGET]);
@@ -152,6 +153,7 @@ fn pip(
         how: format!("pip install {package}"),
         stamp,
         talks: false,
+        lane: None,
         work: Box::new(move || pip_install(&python, package)),
     });
     Ok(())
@@ -178,6 +180,7 @@ fn venv(plan: &mut Plan, project: &Project) -> Result<()> {
         how: "python3 -m venv".to_owned(),
         stamp,
         talks: false,
+        lane: None,
         work: Box::new(move || {
             let python = find_python()?;
             let mut venv = Command::new(&python);
@@ -219,6 +222,7 @@ fn node(plan: &mut Plan, project: &Project) -> Result<()> {
         how: format!("pip install {NODE}"),
         stamp,
         talks: false,
+        lane: None,
         work: Box::new(move || {
             pip_install(&python, NODE)?;
             let program = if cfg!(windows) { "node.exe" } else { "bin/node" };
@@ -273,6 +277,7 @@ fn npm(
         how: format!("npm ci ({what})"),
         stamp,
         talks: false,
+        lane: None,
         work: Box::new(move || {
             fs::create_dir_all(&folder)?;
             for file in pins.read_dir().with_context(|| pins.display().to_string())? {
@@ -307,6 +312,7 @@ fn cargo_deny(plan: &mut Plan, project: &Project) -> Result<()> {
         how: format!("cargo install {CARGO_DENY}"),
         stamp,
         talks: true,
+        lane: None,
         work: Box::new(move || loud(&mut install)),
     });
     Ok(())

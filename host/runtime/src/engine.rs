@@ -57,8 +57,9 @@ const MEMORY_KEPT_BYTES: usize = 4 << 20;
 const STACK_KEPT_BYTES: usize = 32 << 10;
 
 /// Fuel between two points at which a running guest lets others run and its deadline act.
-/// 100,000 lets a deadline act within a millisecond or two and costs a compute loop under 3 %.
-pub(crate) const FUEL_YIELD_INTERVAL: u64 = 100_000;
+/// A million is about a tenth of a millisecond of an interpreter at work; each such point costs the
+/// call about a microsecond.
+pub(crate) const FUEL_YIELD_INTERVAL: u64 = 1_000_000;
 
 /// The largest memory a limit may grant one instance.
 const MAX_MEMORY_BYTES: usize = 4 << 30;
