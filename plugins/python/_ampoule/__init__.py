@@ -3,6 +3,7 @@
 | module | what it does |
 | --- | --- |
 | `setup` | prepares the interpreter at build time |
+| `heap` | lays the snapshot out for calls that begin from it |
 | `library` | the standard library and time zones, kept in memory |
 | `program` | one call: arguments, compiling, running, the answer |
 | `results` | values as JSON within bounds |

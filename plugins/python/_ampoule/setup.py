@@ -10,7 +10,7 @@ workspace.install()
 times.install()
 library.preload()
 
-from . import databases, deep, faults, loops, refused, web
+from . import databases, deep, faults, heap, loops, refused, web
 
 refused.install()
 loops.install()
@@ -18,13 +18,6 @@ web.install()
 databases.install()
 deep.install()
 faults.install()
-
-
-def clean() -> None:
-    """Overwrites with zeros what is free, which need not be in the snapshot then."""
-    for size in (1 << 20, 1 << 16, 1 << 12):
-        held = [bytes(size) for _ in range((8 << 20) // size)]
-        del held
 
 
 WARM = (
@@ -37,15 +30,15 @@ WARM = (
 )
 
 
-def warm_up() -> None:
-    """Runs some programs, so that what CPython makes at first use is there already."""
+def warm_up(programs) -> None:
+    """Runs programs, so that what CPython makes at first use is there already."""
     import json
 
     from componentize_py_types import Err
 
     from . import program
 
-    for code in WARM * 3:
+    for code in programs:
         try:
             program.answer(json.dumps({"code": code, "inputs": {"a": 1}}))
         except Err:
@@ -55,7 +48,7 @@ def warm_up() -> None:
 
 def freeze() -> None:
     """The last thing at build time: nothing is imported from a disk any more, the environment is
-    empty, and the collector leaves alone what is there."""
+    empty, the collector leaves alone what is there, and a call writes to little of it."""
     import gc
 
     from . import modules
@@ -75,8 +68,17 @@ def freeze() -> None:
     sys.dont_write_bytecode = True
     os.environ.clear()
     library.Seeded.keep()
-    warm_up()
+    warm_up(WARM * 3)
+    gc.collect()
+    heap.fill()
+    heap.gather()
+    # The new code is not specialised yet.
+    warm_up(WARM * 3)
+    heap.make_immortal()
+    heap.fill()
+    # What searching for all objects has displaced from CPython's caches.
+    warm_up(WARM[:1] * 20)
     workspace.is_running = True
     gc.collect()
-    clean()
     gc.freeze()
+    heap.fill()
