@@ -9,6 +9,7 @@ mod bindings {
 }
 
 use bindings::{Guest, Summary};
+use std::io::Write as _;
 use std::time::UNIX_EPOCH;
 
 use http::Uri;
@@ -102,7 +103,8 @@ impl Guest for Plain {
             let name = entry.file_name();
             lines.push(format!("{} {} {changed:?}", name.display(), about.len()));
         }
-        lines.iter().for_each(|line| println!("{line}"));
+        let mut out = std::io::stdout();
+        lines.iter().try_for_each(|line| writeln!(out, "{line}")).map_err(in_words)?;
         Ok(lines)
     }
 
