@@ -120,7 +120,7 @@ fn the_worker_refuses_what_is_no_job() {
         assert_ne!(ended.code, 0, "{input}");
         assert_eq!(ended.stdout, "", "{input}");
     }
-    let job = r#"{"engine":"another","memory_bytes":1073741824,"cpu_seconds":10}"#;
+    let job = r#"{"engine":"another","memory_bytes":4294967296,"cpu_seconds":10}"#;
     let ended = folder.run_with(&["worker"], format!("{job}\n"));
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     assert!(ended.stdout.starts_with('\u{1}') && ended.stdout.contains("another version"));
