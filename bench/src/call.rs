@@ -78,6 +78,13 @@ fn shares(cores: usize) -> Result<f64> {
     Ok(whole / floor)
 }
 
+/// The command `ampoule`.
+pub fn program() -> Result<PathBuf> {
+    let program = std::env::current_exe()?.with_file_name("ampoule");
+    ensure!(program.exists(), "the command is not built: run `cargo build`");
+    Ok(program)
+}
+
 pub(crate) fn runtime(workers: usize) -> Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.worker_threads(workers).enable_all().build().context("a runtime")

@@ -29,7 +29,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 
-use crate::call::{guest, runtime};
+use crate::call::{guest, program, runtime};
 use crate::figures::Times;
 
 /// The bar: at most this many times the bare server's time.
@@ -207,9 +207,7 @@ fn current() -> ClientLifecycleMode {
 
 /// The command `ampoule mcp` with the guest of the benchmarks.
 fn own() -> Result<Command> {
-    let program = std::env::current_exe()?.with_file_name("ampoule");
-    ensure!(program.exists(), "the command is not built: run `cargo build`");
-    let mut command = Command::new(program);
+    let mut command = Command::new(program()?);
     // Away from any ampoule.toml.
     command.current_dir(std::env::temp_dir());
     command.arg("mcp").arg("--plugins").arg(guest()?).args(["--tools", "bench/echo"]);

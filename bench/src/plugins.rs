@@ -8,7 +8,7 @@ use ampoule::{Call, End, Host, Meter, Outcome};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::call::runtime;
+use crate::call::{program, runtime};
 
 /// The sizes that are tried, the largest first.
 const SIZES: [usize; 3] = [10_000_000, 3_000_000, 1_000_000];
@@ -186,7 +186,9 @@ pub fn run() -> Result<()> {
     let runtime = runtime(1)?;
     let plugins: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/plugins");
     ensure!(plugins.exists(), "target/plugins is not there: run `cargo xtask build`");
-    let host = runtime.block_on(Host::builder().plugins(plugins).build())?;
+    // As the command does it: what compiling takes is gone when it is done.
+    let host = Host::builder().plugins(plugins).compile_in(program()?, ["worker"]);
+    let host = runtime.block_on(host.build())?;
     let compiled = runtime.block_on(host.warm());
     ensure!(compiled.is_empty(), "{compiled:?}");
     println!(
