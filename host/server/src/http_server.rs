@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ampoule_contract::Tools;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
@@ -386,7 +386,7 @@ impl Front {
         if body.size_hint().lower() > self.max_body as u64 {
             return Err(too_large());
         }
-        let (mut read, mut place) = (BytesMut::new(), None);
+        let (mut read, mut place) = (Vec::new(), None);
         while let Some(frame) = body.frame().await {
             let Ok(frame) = frame else {
                 return Err(hang_up(StatusCode::BAD_REQUEST, "The body broke off."));
@@ -399,9 +399,14 @@ impl Front {
                 // It is closed never.
                 place = self.large.acquire().await.ok();
             }
+            if read.capacity() - read.len() < data.len() {
+                // Doubled, as a vector does it, and never beyond what a body may have.
+                let doubled = read.capacity().min(self.max_body - read.len());
+                read.reserve_exact(doubled.max(data.len()));
+            }
             read.extend_from_slice(&data);
         }
-        Ok((read.freeze(), place))
+        Ok((read.into(), place))
     }
 
     /// Has rmcp answer.
