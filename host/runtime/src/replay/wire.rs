@@ -74,11 +74,28 @@ pub(crate) trait Wire: Sized {
     /// # Errors
     /// These are not its bytes.
     fn get(from: &mut &[u8], table: &mut ResourceTable) -> Result<Self, Unreadable>;
+
+    /// Appends the bytes of all.
+    fn put_all(all: &[Self], out: &mut Vec<u8>, side: &mut Side<'_>) {
+        all.iter().for_each(|item| item.put(out, side));
+    }
+
+    /// Reads so many, each of a byte or more; there are as many bytes at least.
+    ///
+    /// # Errors
+    /// These are not their bytes.
+    fn get_all(
+        length: usize,
+        from: &mut &[u8],
+        table: &mut ResourceTable,
+    ) -> Result<Vec<Self>, Unreadable> {
+        (0..length).map(|_| Self::get(from, table)).collect()
+    }
 }
 
 fn put_serde(value: &impl Serialize, out: &mut Vec<u8>) {
     // Neither plain data nor a vector that grows gives it a reason to fail.
-    out.extend(postcard::to_allocvec(value).unwrap_or_default());
+    *out = postcard::to_extend(value, std::mem::take(out)).unwrap_or_default();
 }
 
 fn get_serde<T: DeserializeOwned>(from: &mut &[u8]) -> Result<T, Unreadable> {
@@ -103,7 +120,6 @@ macro_rules! plain {
 
 plain!(
     bool,
-    u8,
     u16,
     u32,
     u64,
@@ -284,16 +300,37 @@ impl<T: Wire, E: Wire> Wire for Result<T, E> {
 impl<T: Wire> Wire for Vec<T> {
     fn put(&self, out: &mut Vec<u8>, side: &mut Side<'_>) {
         put_serde(&(self.len() as u64), out);
-        self.iter().for_each(|item| item.put(out, side));
+        T::put_all(self, out, side);
     }
 
     fn get(from: &mut &[u8], table: &mut ResourceTable) -> Result<Self, Unreadable> {
         let length: u64 = get_serde(from)?;
-        // Each item has a byte or more.
-        if length > from.len() as u64 {
-            return Err(Unreadable);
+        match usize::try_from(length) {
+            Ok(length) if length <= from.len() => T::get_all(length, from, table),
+            _ => Err(Unreadable),
         }
-        (0..length).map(|_| T::get(from, table)).collect()
+    }
+}
+
+impl Wire for u8 {
+    fn put(&self, out: &mut Vec<u8>, _: &mut Side<'_>) {
+        out.push(*self);
+    }
+
+    fn get(from: &mut &[u8], _: &mut ResourceTable) -> Result<Self, Unreadable> {
+        from.split_off_first().copied().ok_or(Unreadable)
+    }
+
+    fn put_all(all: &[u8], out: &mut Vec<u8>, _: &mut Side<'_>) {
+        out.extend_from_slice(all);
+    }
+
+    fn get_all(
+        length: usize,
+        from: &mut &[u8],
+        _: &mut ResourceTable,
+    ) -> Result<Vec<u8>, Unreadable> {
+        from.split_off(..length).map(<[u8]>::to_vec).ok_or(Unreadable)
     }
 }
 
