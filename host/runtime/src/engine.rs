@@ -57,8 +57,7 @@ const MEMORY_KEPT_BYTES: usize = 4 << 20;
 const STACK_KEPT_BYTES: usize = 32 << 10;
 
 /// Fuel between two points at which a running guest lets others run and its deadline act.
-/// A million is about a tenth of a millisecond of an interpreter at work; each such point costs the
-/// call about a microsecond.
+/// A million is about a tenth of a millisecond of an interpreter at work.
 pub(crate) const FUEL_YIELD_INTERVAL: u64 = 1_000_000;
 
 /// The largest memory a limit may grant one instance.

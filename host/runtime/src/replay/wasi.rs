@@ -102,7 +102,6 @@ settle!(FsError => files::ErrorCode, HttpError => http::ErrorCode, HeaderError =
 /// which is the one that guests of every 0.2 are linked to.
 macro_rules! interface {
     ($linker:ident, $name:literal, $view:path: $($kind:ident $function:literal $code:path, ($($argument:ident),*);)*) => {{
-        #[allow(unused_mut, reason = "not every interface has a function")]
         let mut instance = $linker.instance(concat!($name, "@0.2.12"))?;
         $(interface!(@$kind instance, $view, $function, $code, ($($argument),*));)*
     }};

@@ -415,6 +415,30 @@ mod tests {
     }
 
     #[test]
+    fn values_of_wasi_go_there_and_back() {
+        let size = FieldSizePayload { field_name: Some("é".into()), field_size: None };
+        let error = wasi_http::ErrorCode::HttpRequestHeaderSize(Some(size));
+        let read = there_and_back(&error).expect("read");
+        assert_eq!(format!("{read:?}"), format!("{error:?}"));
+        let at = Datetime { seconds: 7, nanoseconds: 8 };
+        let stat = DescriptorStat {
+            type_: DescriptorType::SymbolicLink,
+            link_count: 1,
+            size: u64::MAX,
+            data_access_timestamp: None,
+            data_modification_timestamp: Some(at),
+            status_change_timestamp: Some(at),
+        };
+        let read = there_and_back(&stat).expect("read");
+        assert_eq!(format!("{read:?}"), format!("{stat:?}"));
+        let flags = DescriptorFlags::WRITE | DescriptorFlags::MUTATE_DIRECTORY;
+        assert_eq!(there_and_back(&flags), Ok(flags));
+        let no_variant = postcard::to_allocvec("Gett").expect("written");
+        let table = &mut ResourceTable::new();
+        assert!(Method::get(&mut no_variant.as_slice(), table).is_err());
+    }
+
+    #[test]
     fn handles_are_numbered_in_the_order_of_giving() {
         let (mut recording, mut out) = (Handles::default(), Vec::new());
         for rep in [40, 7, 40] {
