@@ -28,21 +28,21 @@ pub(crate) struct Waiting {
 }
 
 /// Hands the questions of a call to where the client is spoken to.
-struct Hand(mpsc::Sender<Waiting>);
+struct Hand(mpsc::Sender<Box<Waiting>>);
 
 #[async_trait::async_trait]
 impl Ask for Hand {
     async fn ask(&self, question: Question, _: &CallContext) -> Answer {
         let (reply, answer) = oneshot::channel();
-        if self.0.send(Waiting { question, reply }).await.is_err() {
+        if self.0.send(Box::new(Waiting { question, reply })).await.is_err() {
             return Answer::Nobody;
         }
         answer.await.unwrap_or(Answer::Nobody)
     }
 }
 
-/// Who is asked, and where the questions come out.
-pub(crate) fn channel() -> (Arc<dyn Ask>, mpsc::Receiver<Waiting>) {
+/// Who is asked, and where the questions come out: boxed, since a queue makes 32 places at once.
+pub(crate) fn channel() -> (Arc<dyn Ask>, mpsc::Receiver<Box<Waiting>>) {
     let (sender, questions) = mpsc::channel(1);
     (Arc::new(Hand(sender)), questions)
 }
@@ -68,11 +68,13 @@ pub(crate) enum Asking<'a> {
 
 impl Asking<'_> {
     /// Answers questions as they come, until the call is over.
-    pub(crate) async fn answer(&mut self, questions: &mut mpsc::Receiver<Waiting>) {
-        while let Some(Waiting { question, reply }) = questions.recv().await {
+    pub(crate) async fn answer(&mut self, questions: &mut mpsc::Receiver<Box<Waiting>>) {
+        while let Some(waiting) = questions.recv().await {
+            let Waiting { question, reply } = *waiting;
             let answer = match Form::of(&question) {
                 Some(form) => match self {
-                    Asking::Client(peer) => elicit(peer, &form).await,
+                    // On the heap: it is large, and most calls ask nothing.
+                    Asking::Client(peer) => Box::pin(elicit(peer, &form)).await,
                     Asking::Rounds(rounds) => rounds.answer(&form),
                     Asking::Nobody(asked) => {
                         **asked = true;

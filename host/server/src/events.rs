@@ -31,7 +31,8 @@ pub(crate) struct Wanted {
 /// The events of one call.
 pub(crate) struct Events {
     shared: Arc<Shared>,
-    queue: mpsc::Receiver<CallEvent>,
+    /// Boxed, since a queue makes 32 places at once.
+    queue: mpsc::Receiver<Box<CallEvent>>,
     wanted: Wanted,
     tool: String,
 }
@@ -60,12 +61,17 @@ impl Events {
                 CallEvent::Progress { .. } => wanted.progress.is_some(),
                 CallEvent::Log { level, .. } => wanted.log.is_some_and(|l| Level::of(level) >= l),
             };
-            if queued && sender.try_send(event).is_err() {
+            if queued && sender.try_send(Box::new(event)).is_err() {
                 shared.left_out.fetch_add(1, Ordering::Relaxed);
             }
             Signal::Proceed
         });
         (sink, events)
+    }
+
+    /// Whether anything would be sent.
+    pub(crate) fn are_wanted(&self) -> bool {
+        self.wanted.progress.is_some() || self.wanted.log.is_some()
     }
 
     /// Sends notifications until `ended`, and then those that still wait. Drop it where the client
@@ -79,7 +85,8 @@ impl Events {
                 () = ended.cancelled() => self.queue.try_recv().ok(),
             };
             let Some(event) = event else { break };
-            if !self.send(peer, event, &mut furthest).await {
+            // On the heap: it is large, and most calls say nothing.
+            if !Box::pin(self.send(peer, *event, &mut furthest)).await {
                 break;
             }
         }

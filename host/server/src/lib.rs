@@ -36,7 +36,9 @@
 //! - **A call that failed** as a result with `isError`, never as a protocol error: a text a model
 //!   can act on, and `{code, message, data}` as `ampoule/error` in `_meta`, and as structured
 //!   content too where the tool has no output schema that it would break.
-//! - **A receipt** with every result, as `ampoule/receipt` in `_meta`.
+//! - **A receipt** as `ampoule/receipt` in `_meta`: with every result that is no value or was denied
+//!   something, and with every other where the request's `_meta` has `"ampoule/receipt": true`.
+//!   Without it there is the call's id, as `ampoule/call`.
 //! - **Questions** of a tool to a person, where the client can show a form: as a request to the
 //!   client in the older revisions; in the current one as a result that asks for input, after which
 //!   the client makes the call again with the answer. The call then begins anew, so a tool should

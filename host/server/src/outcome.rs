@@ -11,20 +11,31 @@ use crate::{session, structured};
 /// The most bytes of an error's data that are shown in its text.
 const SHOWN_DATA: usize = 4096;
 
+/// The key in `_meta` under which a client asks for the receipt of a call that goes well, by `true`,
+/// and under which a receipt comes.
+pub(crate) const RECEIPT: &str = "ampoule/receipt";
+
 /// The result of a call of `tool`, with the blocks it handed out while it ran, for a client that
-/// speaks `version`.
+/// speaks `version`; `asked` for the receipt or not.
 pub(crate) fn result(
     tool: &ToolDefinition,
     outcome: Outcome,
     emitted: Vec<Block>,
     version: &ProtocolVersion,
     keep: Keep<'_>,
+    asked: bool,
 ) -> CallToolResult {
     let Outcome { end, receipt } = outcome;
     // Before it there were no links in results.
     let keep = (*version >= ProtocolVersion::V_2025_06_18).then_some(keep);
     let mut meta = JsonObject::new();
-    meta.insert("ampoule/receipt".into(), compact(&receipt));
+    // Clients take every result apart, and most drop this: beside a small result it costs the one of
+    // rmcp half as much again.
+    if asked || !matches!(end, End::Value(_)) || !receipt.denials.is_empty() {
+        meta.insert(RECEIPT.into(), compact(&receipt));
+    } else {
+        meta.insert("ampoule/call".into(), receipt.call.as_str().into());
+    }
     let mut blocks = Blocks { call: &receipt.call, count: 0, keep };
     let mut shown: Vec<_> = emitted.into_iter().filter_map(|block| blocks.shown(block)).collect();
     let hint = hint(&end);

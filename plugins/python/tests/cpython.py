@@ -142,7 +142,7 @@ class Runner:
         """One call: how it ended, and its result or why it has none."""
         arguments = {"code": PROGRAM, "inputs": inputs, "max_bytes": 8 << 20}
         answer = self.ask("tools/call", name="python", arguments=arguments)
-        end = answer["_meta"]["ampoule/receipt"]["end"]
+        end = answer["_meta"].get("ampoule/receipt", {"end": "value"})["end"]
         if end == "value":
             return end, answer["structuredContent"]["result"]
         return end, answer["_meta"]["ampoule/error"]["message"]

@@ -9,7 +9,7 @@ use ampoule_contract::{
 use ampoule_server::ServeOptions;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rmcp::model::ReadResourceRequestParams;
+use rmcp::model::{ReadResourceRequestParams, RequestMetaObject};
 use serde_json::{Value, json};
 
 use crate::harness::*;
@@ -253,6 +253,27 @@ async fn a_limit_is_named_in_the_receipt() {
     assert_eq!(receipt["end"], "limit");
     assert_eq!(receipt["ended-by"], "memory");
     assert_eq!(receipt["limit"], 64 << 20);
+}
+
+#[tokio::test]
+async fn a_plain_value_brings_its_receipt_where_it_is_asked_for() {
+    for era in ERAS {
+        let served = serve(Shelf::default().ending(tool("t"), value(json!(1))), era).await;
+        let asking = |wish: Value| {
+            let mut meta = RequestMetaObject::default();
+            meta.insert("ampoule/receipt".into(), wish);
+            meta
+        };
+        for wish in [json!(false), json!("true"), json!(null)] {
+            let result = served.call_with("t", asking(wish)).await;
+            assert_eq!(meta(&result, "ampoule/receipt"), Value::Null);
+            assert_eq!(meta(&result, "ampoule/call"), "call-1");
+        }
+        let result = served.call_with("t", asking(json!(true))).await;
+        assert_eq!(meta(&result, "ampoule/receipt")["call"], "call-1");
+        assert_eq!(meta(&result, "ampoule/receipt")["end"], "value");
+        assert_eq!(meta(&result, "ampoule/call"), Value::Null);
+    }
 }
 
 fn problem(path: Option<&str>, message: &str) -> Problem {
