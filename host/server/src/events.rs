@@ -69,14 +69,12 @@ impl Events {
         (sink, events)
     }
 
-    /// Whether anything would be sent.
-    pub(crate) fn are_wanted(&self) -> bool {
-        self.wanted.progress.is_some() || self.wanted.log.is_some()
-    }
-
     /// Sends notifications until `ended`, and then those that still wait. Drop it where the client
     /// does not listen any more: a notification to one that has gone never comes to an end.
     pub(crate) async fn forward(&mut self, peer: &Peer<RoleServer>, ended: &CancellationToken) {
+        if self.wanted.progress.is_none() && self.wanted.log.is_none() {
+            return;
+        }
         let mut furthest = f64::NEG_INFINITY;
         loop {
             let event = tokio::select! {

@@ -173,7 +173,6 @@ impl Server {
             (true, true) => Asking::Client(&context.peer),
             (true, false) => Asking::Rounds(&mut rounds),
         };
-        let receipt_asked = context.meta.get(outcome::RECEIPT) == Some(&Value::Bool(true));
         let parent = Parent::of(&context);
         let span = match &parent {
             Some(Parent { trace, span }) => {
@@ -204,9 +203,6 @@ impl Server {
             outcome
         };
         let forwarding = async {
-            if !events.are_wanted() {
-                return;
-            }
             tokio::select! {
                 () = events.forward(&context.peer, &ended) => {}
                 () = context.ct.cancelled() => {}
@@ -245,8 +241,8 @@ impl Server {
             return Err(ErrorData::missing_required_client_capability(needed));
         }
         let keep = Keep { kept: &self.shared.kept, principal };
-        let blocks = events.blocks();
-        Ok(outcome::result(tool, outcome, blocks, &version, keep, receipt_asked).into())
+        let asked = context.meta.get(outcome::RECEIPT) == Some(&Value::Bool(true));
+        Ok(outcome::result(tool, outcome, events.blocks(), &version, keep, asked).into())
     }
 }
 
@@ -318,14 +314,13 @@ impl ServerHandler for Server {
     /// Tells a client of the current revision the same.
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
         let Some(mut changes) = self.shared.catalog.tools().changes() else { return Ok(()) };
-        // On the heap, as a call is.
-        let tell = Box::pin(async {
+        let tell = async {
             while changes.changed().await.is_ok() {
                 if context.sink().notify_tool_list_changed().await.is_err() {
                     break;
                 }
             }
-        });
+        };
         tokio::select! {
             () = tell => {}
             () = context.cancelled() => {}
