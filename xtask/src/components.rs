@@ -34,7 +34,8 @@ struct Component {
     folder: PathBuf,
     output: PathBuf,
     /// The flags for its C, where it says that it has some: `[package.metadata.ampoule]
-    /// c-compiler = true`, and `c-flags`, in which `{folder}` is the component's own.
+    /// c-compiler = true`, with `c-flags` and `c-header`, a file of its folder that is included
+    /// before all C.
     c_flags: Option<String>,
     /// The folders of the crates of this project that it stands on.
     below: Vec<PathBuf>,
@@ -107,7 +108,8 @@ impl Packages {
         for (kind, folder) in [("Plugin", "plugins"), ("Guest", "tests/guests")] {
             for name in project.folders_with(folder, "Cargo.toml")? {
                 let output = project.plugin(&name);
-                components.push(self.component(kind, project.at(folder).join(name), output)?);
+                let folder = project.at(folder).join(name);
+                components.push(self.component(project, kind, folder, output)?);
             }
         }
         Ok(components)
@@ -137,17 +139,31 @@ impl Packages {
         below
     }
 
-    fn component(&self, kind: &'static str, folder: PathBuf, output: PathBuf) -> Result<Component> {
+    fn component(
+        &self,
+        project: &Project,
+        kind: &'static str,
+        folder: PathBuf,
+        output: PathBuf,
+    ) -> Result<Component> {
         let package = self
             .0
             .get(&folder)
             .with_context(|| format!("{} is no package of the workspace", folder.display()))?;
         let said = |key: &str| package.metadata.get("ampoule").and_then(|ours| ours.get(key));
         let has_c = said("c-compiler").and_then(Value::as_bool) == Some(true);
-        let c_flags = has_c.then(|| {
-            let own = said("c-flags").and_then(Value::as_str).unwrap_or_default();
-            format!("{C_FLAGS} {}", own.replace("{folder}", &folder.display().to_string()))
-        });
+        let mut c_flags = has_c.then(|| C_FLAGS.to_owned());
+        if let Some(flags) = &mut c_flags {
+            if let Some(own) = said("c-flags").and_then(Value::as_str) {
+                *flags += &format!(" {own}");
+            }
+            if let Some(header) = said("c-header").and_then(Value::as_str) {
+                let header = folder.join(header);
+                // Build scripts compile anew where flags change, and do not see that a header does.
+                let content = digest(project, "", std::slice::from_ref(&header))?;
+                *flags += &format!(" -include {} -DHEADER_{content}", header.display());
+            }
+        }
         Ok(Component {
             kind,
             package: package.name.to_string(),
@@ -193,7 +209,8 @@ pub(crate) fn add_plugins(plan: &mut Plan, project: &Project, names: &[String]) 
     let is_chosen = |name: &&String| chosen.contains(name);
     let packages = Packages::read(project)?;
     let components = rust.iter().filter(is_chosen).map(|name| {
-        packages.component("Plugin", project.at("plugins").join(name), project.plugin(name))
+        let folder = project.at("plugins").join(name);
+        packages.component(project, "Plugin", folder, project.plugin(name))
     });
     add(plan, project, components.collect::<Result<_>>()?)?;
     for name in foreign.iter().filter(is_chosen) {
@@ -210,7 +227,8 @@ pub(crate) fn add_plugins(plan: &mut Plan, project: &Project, names: &[String]) 
 pub(crate) fn add_guests(plan: &mut Plan, project: &Project, names: &[&String]) -> Result<()> {
     let packages = Packages::read(project)?;
     let components = names.iter().map(|name| {
-        packages.component("Guest", project.at("tests/guests").join(name), project.guest(name))
+        let folder = project.at("tests/guests").join(name);
+        packages.component(project, "Guest", folder, project.guest(name))
     });
     add(plan, project, components.collect::<Result<_>>()?)
 }

@@ -27,8 +27,9 @@ const NO_INPUTS: &str = "{}";
 /// an instance, with room for what stands above it.
 const STACK_BYTES: usize = 400 << 10;
 
-/// How much QuickJS allocates before it looks for cycles: more than most programs ever take.
-const GC_THRESHOLD: usize = 8 << 20;
+/// How much QuickJS allocates before it looks for cycles: more than most programs ever take, and a
+/// quarter of the memory that a call has by default.
+const GC_THRESHOLD: usize = 16 << 20;
 
 /// The prelude's parts, in the order in which they stand on each other.
 const PARTS: [(&str, &str); 8] = [
