@@ -189,6 +189,7 @@ impl Bare {
         }
         if self.metering.fuel {
             store.set_fuel(FUEL).map_err(failed)?;
+            // As often as the host lets others run.
             store.fuel_async_yield_interval(Some(4_000_000)).map_err(failed)?;
         }
         let instance = self.pre.instantiate_async(&mut store).await.map_err(failed)?;

@@ -78,7 +78,7 @@ pub fn run(calls: usize) -> Result<()> {
     }
     show("JavaScript 1+1, native QuickJS, new context", &mut native);
 
-    let (mut whole_heavy, mut native) = heavy_javascript(&runtime, &host, heavy)?;
+    let (mut whole_heavy, mut native) = heavy_in_turn(&runtime, &host, heavy)?;
     let heavy_javascript = show("JavaScript heavy, fresh, whole path", &mut whole_heavy);
     bare_rows(
         &runtime,
@@ -232,7 +232,7 @@ fn bare_rows(
 
 /// The heavy program through the whole path and natively, in turn: the machine's speed may change from
 /// one second to the next.
-fn heavy_javascript(
+fn heavy_in_turn(
     runtime: &tokio::runtime::Runtime,
     host: &Host,
     calls: usize,
