@@ -376,6 +376,25 @@ async fn fresh_interpreters_share_nothing_not_even_chance() {
     }
 }
 
+/// The plugin compares strings by eight bytes at a time: wherever two differ, and by whatever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strings_compare_by_their_characters_at_every_place() {
+    let mut words = Vec::new();
+    for length in 0..=17 {
+        words.push("m".repeat(length));
+        for place in 0..length {
+            for other in ['\0', 'a', 'z', '\u{80}', '\u{ff}'] {
+                let (before, after) = ("m".repeat(place), "m".repeat(length - place - 1));
+                words.push(format!("{before}{other}{after}"));
+            }
+        }
+    }
+    let code = format!("{}.sort((a, b) => (a < b ? -1 : a > b ? 1 : 0)).join()", json!(words));
+    words.sort();
+    let host = host(CONFIG).await;
+    assert_eq!(result(&host, &code).await, json!(words.join(",")));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tools_called_at_once_run_at_once_and_add_up() {
     let site = Site::start().await;
