@@ -87,7 +87,8 @@ pub fn program() -> Result<PathBuf> {
 
 pub(crate) fn runtime(workers: usize) -> Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.worker_threads(workers).enable_all().build().context("a runtime")
+    builder.worker_threads(workers).enable_all().on_thread_park(ampoule::clean_up);
+    builder.build().context("a runtime")
 }
 
 async fn prepare() -> Result<(Arc<Bare>, Host)> {

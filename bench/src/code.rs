@@ -58,20 +58,12 @@ pub fn run(calls: usize) -> Result<()> {
     let heavy = (calls / 200).max(5);
     let javascript = |code: &str| json!({ "code": code }).to_string();
 
-    let apart = Duration::from_micros(100);
-    let mut small =
-        whole(&runtime, &host, "ecmascript", &javascript("1+1"), calls, apart, &json!(2))?;
-    let fresh_javascript = show("JavaScript 1+1, fresh, whole path", &mut small);
-    let mut crowded =
-        whole(&runtime, &host, "ecmascript", &javascript("1+1"), calls, AT_ONCE, &json!(2))?;
-    show("JavaScript 1+1, fresh, whole path, no pause", &mut crowded);
-    bare_rows(
-        &runtime,
-        "ecmascript",
-        &javascript("1+1"),
-        calls,
-        "JavaScript 1+1, fresh, bare engine",
-    );
+    let one = javascript("1+1");
+    let mut answer = whole(&runtime, &host, "ecmascript", &one, calls, Until::Answer, &json!(2))?;
+    let fresh_javascript = show("JavaScript 1+1, fresh, whole path, answer", &mut answer);
+    let mut cycle = whole(&runtime, &host, "ecmascript", &one, calls, Until::Cycle, &json!(2))?;
+    show("JavaScript 1+1, fresh, whole path, cycle", &mut cycle);
+    bare_rows(&runtime, "ecmascript", &one, calls, "JavaScript 1+1, fresh, bare engine");
     let mut native = Times::default();
     for _ in 0..calls {
         native.push(native_quickjs("1+1")?);
@@ -90,20 +82,18 @@ pub fn run(calls: usize) -> Result<()> {
     let native_heavy = show("JavaScript heavy, native QuickJS", &mut native);
 
     let python = calls.min(500);
-    let apart = Duration::from_millis(1);
-    let mut small = whole(&runtime, &host, "python", &javascript("1+1"), python, apart, &json!(2))?;
-    let fresh_python = show("Python 1+1, fresh, whole path", &mut small);
-    let mut crowded =
-        whole(&runtime, &host, "python", &javascript("1+1"), python, AT_ONCE, &json!(2))?;
-    show("Python 1+1, fresh, whole path, no pause", &mut crowded);
-    bare_rows(&runtime, "python", &javascript("1+1"), python, "Python 1+1, fresh, bare engine");
+    let mut answer = whole(&runtime, &host, "python", &one, python, Until::Answer, &json!(2))?;
+    let fresh_python = show("Python 1+1, fresh, whole path, answer", &mut answer);
+    let mut cycle = whole(&runtime, &host, "python", &one, python, Until::Cycle, &json!(2))?;
+    show("Python 1+1, fresh, whole path, cycle", &mut cycle);
+    bare_rows(&runtime, "python", &one, python, "Python 1+1, fresh, bare engine");
     let mut whole_heavy = whole(
         &runtime,
         &host,
         "python",
         &javascript(HEAVY_PYTHON),
         heavy,
-        AT_ONCE,
+        Until::Cycle,
         &json!(HEAVY_ANSWER),
     )?;
     show("Python heavy, fresh, whole path", &mut whole_heavy);
@@ -150,19 +140,24 @@ fn show(name: &str, times: &mut Times) -> f64 {
 /// How long is warmed up.
 const WARMING: Duration = Duration::from_secs(2);
 
-/// No pause between two calls: each may have to wait for the cleaning up before it.
-const AT_ONCE: Duration = Duration::ZERO;
+/// What of a call is measured.
+#[derive(Clone, Copy, PartialEq)]
+enum Until {
+    /// To its answer. The thread cleans up before the next call, as a runtime has it do before it
+    /// sleeps.
+    Answer,
+    /// With cleaning up after the call before: there is always a next one.
+    Cycle,
+}
 
-/// Answers through the whole path, the first ones left out. Each call comes so long after the one
-/// before: with time enough for the instance before to be gone, as it is on the bare engine when an
-/// answer is measured there.
+/// Calls through the whole path, one after the other, the first ones left out.
 fn whole(
     runtime: &tokio::runtime::Runtime,
     host: &Host,
     plugin: &str,
     arguments: &str,
     calls: usize,
-    apart: Duration,
+    until: Until,
     expected: &Value,
 ) -> Result<Times> {
     let (host, plugin) = (host.clone(), plugin.to_owned());
@@ -185,10 +180,8 @@ fn whole(
                 if begun.elapsed() > WARMING {
                     times.push(took);
                 }
-                // Not asleep: the next call finds the core as warm as without a pause.
-                let ended = Instant::now();
-                while ended.elapsed() < apart {
-                    std::hint::spin_loop();
+                if until == Until::Answer {
+                    ampoule::clean_up();
                 }
             }
             Ok(times)

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use ampoule::{Account, Blob, Blobs, Call, End, Host, Limits, Meter, Outcome};
+use ampoule::{Account, Ask, AskNobody, Blob, Blobs, Call, End, Host, Limits, Meter, Outcome};
 use ampoule_services::Echo;
 use ampoule_tests::site::Site;
 use ampoule_tests::{Table, builder, call, config, host, value};
@@ -24,6 +24,53 @@ async fn every_call_meets_a_fresh_instance() {
     for answer in futures::future::join_all(many).await {
         assert_eq!(answer, json!(1));
     }
+}
+
+/// On a thread that says when it is idle, an answer does not wait until its instance is gone. That goes
+/// then, before the next call on the thread, or with the thread, whatever comes first.
+#[test]
+fn what_is_left_for_an_idle_thread_is_gone_soon() {
+    /// Makes a call, and says whether anything of it is there.
+    async fn made(host: &Host) -> impl Fn() -> bool + use<> {
+        let ask: Arc<dyn Ask> = Arc::new(AskNobody);
+        let there = Arc::downgrade(&ask);
+        let mut call = Call::new("hostile/remember", json!({}));
+        call.context.ask = Some(ask);
+        let outcome = host.call(call).await;
+        assert!(matches!(outcome.end, End::Value(_)), "{:?}", outcome.end);
+        move || there.strong_count() > 0
+    }
+    fn on_a_thread<T: Send + 'static>(
+        idle: fn(),
+        work: impl AsyncFnOnce(Host) -> T + Send + 'static,
+    ) -> T {
+        let body = move || {
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            let runtime = builder.enable_all().on_thread_park(idle).build().unwrap();
+            runtime.block_on(async { work(host(CONFIG).await).await })
+        };
+        std::thread::spawn(body).join().unwrap()
+    }
+    on_a_thread(
+        || (),
+        async |host| {
+            let first = made(&host).await;
+            assert!(!first(), "nobody cleans up later");
+        },
+    );
+    let last = on_a_thread(ampoule::clean_up, async |host| {
+        let first = made(&host).await;
+        assert!(first(), "the answer has waited");
+        let second = made(&host).await;
+        assert!(!first(), "the next call is there");
+        assert!(second(), "the answer has waited");
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        assert!(!second(), "the thread was idle");
+        let last = made(&host).await;
+        assert!(last(), "the answer has waited");
+        last
+    });
+    assert!(!last(), "the thread is gone");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -44,7 +44,10 @@ fn main() -> ExitCode {
 
 fn work(cli: args::Cli, screen: &mut Screen) -> Result<Exit, Failure> {
     logging::start(&cli);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .on_thread_park(ampoule::clean_up)
+        .build();
     let runtime = runtime.map_err(|error| Failure::fault(format!("no runtime: {error}")))?;
     let ended = runtime.block_on(commands::run(cli, screen));
     let written = journal::finish();

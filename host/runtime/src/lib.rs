@@ -105,4 +105,5 @@ pub use reach::Reach;
 pub use replay::{Recorded, Recording, ReplayError, Replayed};
 pub use scan::{MIN_SECRET_BYTES, RunSecrets};
 pub use secrets::{ConfiguredSecrets, Secrets};
+pub use teardown::clean_up;
 pub use worker::{CompileLimits, compile_worker};

@@ -19,7 +19,6 @@ use crate::imports::wasi;
 use crate::manifest::Manifest;
 use crate::reflect::{self, ReflectedTool};
 use crate::state::{CallState, lock};
-use crate::teardown::Took;
 use crate::worker::Worker;
 
 /// What a plugin exports whose tools depend on the settings of its binding.
@@ -38,8 +37,6 @@ pub(crate) struct Plugin {
     code: OnceLock<Arc<Code>>,
     /// The last compilation that was begun.
     compilation: Mutex<Option<Compilation>>,
-    /// How long cleaning up after its instances takes.
-    pub teardown: Took,
 }
 
 /// A compilation, under way or over. All who wait for it share it.
@@ -109,7 +106,6 @@ impl Plugin {
             binary,
             code: OnceLock::new(),
             compilation: Mutex::default(),
-            teardown: Took::default(),
         })
     }
 
