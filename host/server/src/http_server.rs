@@ -383,9 +383,12 @@ impl Front {
             );
             hang_up(StatusCode::PAYLOAD_TOO_LARGE, why)
         };
-        if body.size_hint().lower() > self.max_body as u64 {
+        let announced = body.size_hint();
+        if announced.lower() > self.max_body as u64 {
             return Err(too_large());
         }
+        let most = announced.upper().and_then(|most| usize::try_from(most).ok());
+        let most = most.unwrap_or(self.max_body).min(self.max_body);
         let (mut read, mut place) = (Vec::new(), None);
         while let Some(frame) = body.frame().await {
             let Ok(frame) = frame else {
@@ -398,11 +401,9 @@ impl Front {
             if place.is_none() && read.len() + data.len() > SMALL_BODY {
                 // It is closed never.
                 place = self.large.acquire().await.ok();
-            }
-            if read.capacity() - read.len() < data.len() {
-                // Doubled, as a vector does it, and never beyond what a body may have.
-                let doubled = read.capacity().min(self.max_body - read.len());
-                read.reserve_exact(doubled.max(data.len()));
+                // Once, and not by and by: what is not written yet takes no memory, and of a body
+                // that grows the allocator would keep the smaller copies for a while.
+                read.reserve_exact(most.saturating_sub(read.len()));
             }
             read.extend_from_slice(&data);
         }
