@@ -150,6 +150,18 @@ enum Until {
     Cycle,
 }
 
+/// The result of a program through the whole path, and how long it takes to its answer.
+async fn result(host: &Host, plugin: &str, arguments: &str) -> Result<(Value, Duration)> {
+    let call = Call::new(plugin, arguments);
+    let started = Instant::now();
+    let outcome = host.call(call).await;
+    let took = started.elapsed();
+    match outcome.end {
+        End::Value(output) => Ok((output.value.unwrap_or_default()["result"].take(), took)),
+        other => anyhow::bail!("{plugin} ended as {other:?}"),
+    }
+}
+
 /// Calls through the whole path, one after the other, the first ones left out.
 fn whole(
     runtime: &tokio::runtime::Runtime,
@@ -168,14 +180,7 @@ fn whole(
             // Until what compiling has left behind is gone too.
             let begun = Instant::now();
             while times.len() < calls {
-                let call = Call::new(&plugin, &arguments);
-                let started = Instant::now();
-                let outcome = host.call(call).await;
-                let took = started.elapsed();
-                let End::Value(output) = outcome.end else {
-                    anyhow::bail!("{plugin} ended as {:?}", outcome.end)
-                };
-                let result = output.value.unwrap_or_default()["result"].clone();
+                let (result, took) = result(&host, &plugin, &arguments).await?;
                 ensure!(result == expected, "{plugin} answered {result}");
                 if begun.elapsed() > WARMING {
                     times.push(took);
@@ -231,15 +236,9 @@ fn heavy_in_turn(
     calls: usize,
 ) -> Result<(Times, Times)> {
     let (mut whole, mut native) = (Times::default(), Times::default());
+    let arguments = json!({ "code": HEAVY_JAVASCRIPT }).to_string();
     for round in 0..calls + 2 {
-        let call = Call::new("ecmascript", json!({ "code": HEAVY_JAVASCRIPT }));
-        let started = Instant::now();
-        let outcome = runtime.block_on(host.call(call));
-        let took = started.elapsed();
-        let End::Value(output) = outcome.end else {
-            anyhow::bail!("ecmascript ended as {:?}", outcome.end)
-        };
-        let result = output.value.unwrap_or_default()["result"].clone();
+        let (result, took) = runtime.block_on(result(host, "ecmascript", &arguments))?;
         ensure!(result == HEAVY_ANSWER, "ecmascript answered {result}");
         let beside = native_quickjs(HEAVY_JAVASCRIPT)?;
         // The first two warm up.
@@ -266,14 +265,9 @@ fn draw(
     plugin: &str,
     code: &str,
 ) -> Result<(Value, Value)> {
-    let draw = || {
-        let outcome = runtime.block_on(host.call(Call::new(plugin, json!({ "code": code }))));
-        match outcome.end {
-            End::Value(output) => Ok(output.value.unwrap_or_default()["result"].clone()),
-            other => anyhow::bail!("{plugin} ended as {other:?}"),
-        }
-    };
-    Ok((draw()?, draw()?))
+    let arguments = json!({ "code": code }).to_string();
+    let draw = || runtime.block_on(result(host, plugin, &arguments));
+    Ok((draw()?.0, draw()?.0))
 }
 
 /// Programs that are on the path, each in a process of its own; and what `bench/others` brings.

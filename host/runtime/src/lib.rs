@@ -27,7 +27,8 @@
 //!    then works; its price is charged in the unit of instructions.
 //! 5. The end is read: see [`End`]. A value is bounded, validated and its writes are kept; a
 //!    failed call leaves nothing.
-//! 6. The instance is gone; the [`Receipt`] says what was used.
+//! 6. The instance is gone (its memory is reset at once, or by [`clean_up`]); the [`Receipt`] says what
+//!    was used.
 //!
 //! # Where things are
 //!
