@@ -131,7 +131,7 @@ async fn latency(
         let mut pair = Pair::default();
         for round in 0..calls + calls / 10 {
             let (answer, cycle) = bare.call(&tool, &arguments).await?;
-            let call = Call::new(&id, &arguments);
+            let call = Call::new(&id, arguments.as_str());
             let started = Instant::now();
             let outcome = host.call(call).await;
             let whole = started.elapsed();

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use ampoule_contract::{
-    Account, CallContext, CallEvent, Effects, End, EventSink, Limits, Meter, Outcome, Output,
-    Problem, Receipt, Signal, ToolCall, ToolDefinition, ToolError, ToolKind, Tools,
+    Account, Arguments, CallContext, CallEvent, Effects, End, EventSink, Limits, Meter, Outcome,
+    Output, Problem, Receipt, Signal, ToolCall, ToolDefinition, ToolError, ToolKind, Tools, json,
 };
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
@@ -71,7 +71,7 @@ impl AgentTool {
     }
 
     async fn run(&self, call: ToolCall, account: &Arc<Account>) -> (End, Vec<Receipt>) {
-        let (text, inputs) = match arguments(&call.arguments) {
+        let (text, inputs) = match arguments(call.arguments) {
             Ok(arguments) => arguments,
             Err(problem) => return (End::BadArguments(problem), Vec::new()),
         };
@@ -211,11 +211,13 @@ impl Tools for Joined {
     }
 }
 
-fn arguments(text: &str) -> Result<(String, Map<String, Value>), Problem> {
+fn arguments(arguments: Arguments) -> Result<(String, Map<String, Value>), Problem> {
     let problem =
         |path: Option<&str>, message: String| Problem { path: path.map(str::to_owned), message };
-    let mut arguments: Map<String, Value> =
-        serde_json::from_str(text).map_err(|error| problem(None, error.to_string()))?;
+    let (text, value) = arguments.into_parts();
+    let Value::Object(mut arguments) = json::arguments(&text, value)? else {
+        return Err(problem(Some(""), "the arguments are an object".into()));
+    };
     match arguments.shift_remove(TASK) {
         Some(Value::String(task)) => Ok((task, arguments)),
         Some(_) => Err(problem(Some("/task"), "the task is a text".into())),

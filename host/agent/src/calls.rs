@@ -8,6 +8,7 @@ use ampoule_contract::{
     Signal, ToolCall, ToolError, Tools,
 };
 use futures::{StreamExt, stream};
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
@@ -113,8 +114,8 @@ impl Calls<'_> {
     ) -> Result<ToolCall, Box<Refusal>> {
         let tool = self.toolset.find(name, now)?;
         let arguments = match arguments {
-            None => Value::Object(Map::new()).to_string(),
-            Some(Value::Object(object)) => Value::Object(object.clone()).to_string(),
+            None => Value::Object(Map::new()).into(),
+            Some(Value::Object(object)) => Value::Object(object.clone()).into(),
             Some(other) => return Err(bad_arguments(other)),
         };
         let context = CallContext {
@@ -216,7 +217,7 @@ fn bad_arguments(arguments: &Value) -> Box<Refusal> {
         Value::Array(_) => "an array".to_owned(),
         Value::Object(_) => "an object".to_owned(),
         // A connector hands over as a text what a model wrote and nobody could read.
-        Value::String(text) => match serde_json::from_str::<Value>(text) {
+        Value::String(text) => match serde_json::from_str::<IgnoredAny>(text) {
             Ok(_) => "a text".to_owned(),
             Err(error) => format!("a text that is not even JSON ({error})"),
         },

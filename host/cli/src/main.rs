@@ -3,6 +3,7 @@
 //! Parsing only validates ([`args`]); doing comes after, one file a command ([`commands`]). This is
 //! the only crate that prints ([`render`]) or decides how a process ends ([`exit`]).
 
+mod allocator;
 mod args;
 mod ask;
 mod commands;
@@ -20,11 +21,8 @@ use std::process::ExitCode;
 use crate::exit::{Exit, Failure};
 use crate::render::Screen;
 
-/// A call allocates and frees some hundreds of small things, and another thread frees part of them.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    allocator::keep_what_is_freed();
     let cli = match args::parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -1,6 +1,7 @@
 //! A call and how it ended.
 
 use std::fmt;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,22 +21,16 @@ use crate::run_state::RunState;
 pub struct ToolCall {
     /// The tool's id, `binding` or `binding/name`, or its name for models, `binding__name`.
     pub tool: String,
-    /// The arguments, a JSON text; bounded and validated before the tool sees them.
-    pub arguments: String,
+    /// The arguments, bounded and validated before the tool sees them.
+    pub arguments: Arguments,
     /// Where the call stands.
     pub context: CallContext,
 }
 
 impl ToolCall {
-    /// A call of `tool` with JSON `arguments`, in an empty context.
-    ///
-    /// `arguments` is a JSON text, or a [`serde_json::Value`].
-    pub fn new(tool: impl Into<String>, arguments: impl fmt::Display) -> ToolCall {
-        ToolCall {
-            tool: tool.into(),
-            arguments: arguments.to_string(),
-            context: CallContext::default(),
-        }
+    /// A call of `tool` with `arguments`, a JSON text or a [`Value`], in an empty context.
+    pub fn new(tool: impl Into<String>, arguments: impl Into<Arguments>) -> ToolCall {
+        ToolCall { tool: tool.into(), arguments: arguments.into(), context: CallContext::default() }
     }
 
     /// For whom it is.
@@ -92,6 +87,61 @@ impl ToolCall {
     pub fn blobs(mut self, blobs: Blobs) -> ToolCall {
         self.context.blobs = Some(blobs);
         self
+    }
+}
+
+/// The arguments of a call: a JSON text. One that was made from a value brings the value along, so
+/// that it need not be read again.
+#[derive(Clone, Default)]
+pub struct Arguments {
+    text: String,
+    /// What `text` is the print of.
+    value: Option<Value>,
+}
+
+impl Arguments {
+    /// The text, and the value that it was printed from, if there was one.
+    #[must_use]
+    pub fn into_parts(self) -> (String, Option<Value>) {
+        (self.text, self.value)
+    }
+}
+
+impl Deref for Arguments {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Debug for Arguments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.text.fmt(f)
+    }
+}
+
+impl From<String> for Arguments {
+    fn from(text: String) -> Arguments {
+        Arguments { text, value: None }
+    }
+}
+
+impl From<&str> for Arguments {
+    fn from(text: &str) -> Arguments {
+        text.to_owned().into()
+    }
+}
+
+impl From<Value> for Arguments {
+    fn from(value: Value) -> Arguments {
+        Arguments { text: value.to_string(), value: Some(value) }
+    }
+}
+
+impl From<&Value> for Arguments {
+    fn from(value: &Value) -> Arguments {
+        value.clone().into()
     }
 }
 

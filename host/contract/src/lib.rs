@@ -7,6 +7,7 @@
 //! - [`tool`]: what can be called ([`ToolDefinition`], [`Effects`], [`Example`]).
 //! - [`pattern`]: which tools are meant ([`ToolPattern`]).
 //! - [`call`]: a call and how it ended ([`ToolCall`], [`Outcome`], [`End`], [`ToolError`]).
+//! - [`json`]: JSON from outside, within bounds.
 //! - [`limits`]: every limit there is ([`Meter`]), a call's and a run's account ([`Account`]).
 //! - [`receipt`]: what a call used, against its limits ([`Receipt`]).
 //! - [`ask`]: questions to the person behind a call ([`Ask`], [`Question`], [`Answer`]).
@@ -19,6 +20,7 @@ pub mod ask;
 pub mod audit;
 pub mod blob;
 pub mod call;
+pub mod json;
 pub mod limits;
 pub mod model;
 pub mod oauth;
@@ -31,8 +33,8 @@ pub use ask::{Answer, Ask, AskNobody, Question};
 pub use audit::{Audit, AuditError, AuditEvent, AuditKind, Redact};
 pub use blob::{Blob, Blobs};
 pub use call::{
-    Block, CallContext, CallEvent, Denial, End, EventSink, Outcome, Output, Problem, Session,
-    Signal, ToolCall, ToolError,
+    Arguments, Block, CallContext, CallEvent, Denial, End, EventSink, Outcome, Output, Problem,
+    Session, Signal, ToolCall, ToolError,
 };
 pub use limits::{Account, Breach, Limits, Meter, Unit, Usage};
 pub use model::{

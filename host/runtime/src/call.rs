@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use ampoule_contract::{
-    Account, Breach, CallContext, Denial, End, Meter, Outcome, Output, Problem, Receipt, ToolError,
+    Account, Arguments, Breach, CallContext, Denial, End, Meter, Outcome, Output, Problem, Receipt,
+    ToolError,
 };
 use serde_json::Value;
 use wasmtime::component::{Instance, ResourceTable};
@@ -44,7 +45,7 @@ const MAX_BLOCKS: usize = 10_000;
 
 /// What a call of a tool starts from.
 pub(crate) struct Request {
-    pub arguments: String,
+    pub arguments: Arguments,
     pub context: CallContext,
     /// The call's own account.
     pub account: Arc<Account>,
@@ -115,11 +116,13 @@ async fn perform(host: Host, id: String, tool: Arc<BoundTool>, mut request: Requ
         }
         Ended { outcome: Outcome { end, receipt }, blobs: Vec::new() }
     };
-    let arguments = match check_arguments(&tool, &request) {
+    let (text, value) = std::mem::take(&mut request.arguments).into_parts();
+    let printed = value.is_some();
+    let arguments = match check_arguments(&tool, &request, &text, value) {
         Ok(arguments) => arguments,
         Err(end) => return before(end, receipt, &request),
     };
-    if let Err(end) = approve(&host, &id, &tool, &mut request).await {
+    if let Err(end) = approve(&host, &id, &tool, &text, &mut request).await {
         return before(end, receipt, &request);
     }
     let queued = Instant::now();
@@ -166,8 +169,11 @@ async fn perform(host: Host, id: String, tool: Arc<BoundTool>, mut request: Requ
         live.call.tape.get_or_init(|| tape);
     }
     let mut instance = live.instance;
+    // What was validated is what is passed on: any other text is printed anew, so a reader that takes
+    // duplicate keys or odd numbers another way sees what we saw.
+    let print = move |value: &Value| if printed { text } else { value.to_string() };
     let entered = live.run(async |store: &mut Store<CallState>| {
-        enter(store, &mut instance, &code, &tool, &arguments).await
+        enter(store, &mut instance, &code, &tool, &arguments, print).await
     });
     let entered = entered.await;
     match &lease {
@@ -267,12 +273,13 @@ async fn approve(
     host: &Host,
     id: &str,
     tool: &BoundTool,
+    arguments: &str,
     request: &mut Request,
 ) -> Result<(), End> {
     if request.tape.as_ref().is_some_and(|tape| tape.plays()) {
         return Ok(());
     }
-    let Request { arguments, context, caller, .. } = &*request;
+    let Request { context, caller, .. } = &*request;
     let caller = caller.as_deref();
     approval::approve(host, id, &tool.definition.id, arguments, context, caller).await?;
     if let Some(caller) = caller {
@@ -283,15 +290,19 @@ async fn approve(
 }
 
 /// Bounds, parses and validates the arguments; looks whether the plugin can be used at all.
-fn check_arguments(tool: &BoundTool, request: &Request) -> Result<Value, End> {
+fn check_arguments(
+    tool: &BoundTool,
+    request: &Request,
+    text: &str,
+    value: Option<Value>,
+) -> Result<Value, End> {
     // A replay asks for nothing that could be granted.
     let replays = request.tape.as_ref().is_some_and(|tape| tape.plays());
     if let Some(denial) = tool.binding.barred.as_ref().filter(|_| !replays) {
         return Err(End::Denied(denial.clone()));
     }
-    let bytes = request.arguments.len() as u64;
-    request.account.charge(Meter::ArgumentBytes, bytes).map_err(End::Limit)?;
-    let arguments = crate::json::parse(&request.arguments).map_err(End::BadArguments)?;
+    request.account.charge(Meter::ArgumentBytes, text.len() as u64).map_err(End::Limit)?;
+    let arguments = crate::json::arguments(text, value).map_err(End::BadArguments)?;
     tool.input.validate(&arguments).map_err(End::BadArguments)?;
     Ok(arguments)
 }
@@ -723,6 +734,7 @@ async fn enter(
     code: &Code,
     tool: &BoundTool,
     arguments: &Value,
+    print: impl FnOnce(&Value) -> String,
 ) -> wasmtime::Result<Raw> {
     let instance = match *kept {
         Some(instance) => instance,
@@ -734,10 +746,7 @@ async fn enter(
         EntryPoint::Tool => {
             let indices = code.tool.as_ref().ok_or_else(absent)?;
             let guest = indices.load(&mut *store, &instance)?;
-            // What was validated is what is passed on: the text is printed anew, so a reader
-            // that takes duplicate keys or odd numbers another way sees what we saw.
-            let text = arguments.to_string();
-            guest.call_call(&mut *store, name, &text).await.map(Raw::Output)
+            guest.call_call(&mut *store, name, &print(arguments)).await.map(Raw::Output)
         }
         EntryPoint::Component => {
             let indices = code.component.as_ref().ok_or_else(absent)?;

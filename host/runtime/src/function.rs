@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ampoule_contract::{
-    Breach, CallContext, Effects, End, Limits, Meter, Outcome, Output, Problem, Receipt, ToolCall,
-    ToolDefinition, ToolError, ToolKind, Tools,
+    Arguments, Breach, CallContext, Effects, End, Limits, Meter, Outcome, Output, Problem, Receipt,
+    ToolCall, ToolDefinition, ToolError, ToolKind, Tools,
 };
 use futures::future::BoxFuture;
 use schemars::JsonSchema;
@@ -115,14 +115,15 @@ impl FunctionTool {
         self
     }
 
-    async fn run(&self, arguments: &str, mut context: CallContext, started: Instant) -> End {
+    async fn run(&self, arguments: Arguments, mut context: CallContext, started: Instant) -> End {
         let Some(account) = context.budget.clone() else {
             return End::Fault("a function was called without an account".into());
         };
-        if let Err(breach) = account.charge(Meter::ArgumentBytes, arguments.len() as u64) {
+        let (text, value) = arguments.into_parts();
+        if let Err(breach) = account.charge(Meter::ArgumentBytes, text.len() as u64) {
             return End::Limit(breach);
         }
-        let arguments = match crate::json::parse(arguments) {
+        let arguments = match crate::json::arguments(&text, value) {
             Ok(arguments) => arguments,
             Err(problem) => return End::BadArguments(problem),
         };
@@ -180,7 +181,7 @@ impl Tools for FunctionTool {
         // What it calls in turn is as deep as its caller said.
         account.peak(Meter::ToolDepth, above.map_or(0, |above| above.used(Meter::ToolDepth)));
         context.budget = Some(account.clone());
-        let end = self.run(&arguments, context, started).await;
+        let end = self.run(arguments, context, started).await;
         let id = crate::digest::secret_id()[..16].to_owned();
         let mut receipt = Receipt::empty(id, self.definition.id.clone(), end.word());
         receipt.wall = started.elapsed();

@@ -60,7 +60,6 @@ mod host;
 mod idle;
 #[allow(unreachable_pub, reason = "the generated bindings re-export the types of resources")]
 mod imports;
-mod json;
 pub mod learn;
 mod limits;
 pub mod lock;
@@ -88,11 +87,12 @@ mod worker;
 mod workspace;
 
 pub use ampoule_contract::{
-    Account, Answer, Ask, AskNobody, Audit, AuditError, AuditEvent, AuditKind, Blob, Blobs, Block,
-    Breach, CallContext, CallEvent, Denial, Effects, End, EventSink, Example, Limits, Message,
-    Meter, Model, ModelEvent, ModelInfo, ModelRequest, ModelResponse, ModelStream, ModelTool,
-    Outcome, Output, Part, Problem, Question, Receipt, Redact, RunState, Signal, TokenUsage,
-    ToolCall as Call, ToolDefinition, ToolError, ToolKind, ToolPattern, Tools, Usage,
+    Account, Answer, Arguments, Ask, AskNobody, Audit, AuditError, AuditEvent, AuditKind, Blob,
+    Blobs, Block, Breach, CallContext, CallEvent, Denial, Effects, End, EventSink, Example, Limits,
+    Message, Meter, Model, ModelEvent, ModelInfo, ModelRequest, ModelResponse, ModelStream,
+    ModelTool, Outcome, Output, Part, Problem, Question, Receipt, Redact, RunState, Signal,
+    TokenUsage, ToolCall as Call, ToolDefinition, ToolError, ToolKind, ToolPattern, Tools, Usage,
+    json,
 };
 pub use config::Config;
 pub use error::HostError;

@@ -543,16 +543,17 @@ proptest! {
                 _ => Vec::new(),
             }).collect();
         }
-        let call = ToolCall::new("echo", &arguments);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let end = runtime.block_on(echo.call(call)).end;
-        match end {
-            End::Value(output) => {
-                prop_assert!(depth <= 100, "{depth} levels");
-                prop_assert_eq!(output.value, Some(arguments));
+        let as_text = ToolCall::new("echo", arguments.to_string());
+        for call in [as_text, ToolCall::new("echo", &arguments)] {
+            match runtime.block_on(echo.call(call)).end {
+                End::Value(output) => {
+                    prop_assert!(depth <= 100, "{depth} levels");
+                    prop_assert_eq!(output.value.as_ref(), Some(&arguments));
+                }
+                End::BadArguments(_) => prop_assert!(depth > 100, "{depth} levels"),
+                end => prop_assert!(false, "{end:?}"),
             }
-            End::BadArguments(_) => prop_assert!(depth > 100, "{depth} levels"),
-            end => prop_assert!(false, "{end:?}"),
         }
     }
 }

@@ -202,7 +202,7 @@ impl Host {
             host: env!("CARGO_PKG_VERSION").to_owned(),
             tool: tool.definition.id.clone(),
             digest: binding.plugin.digest.clone(),
-            arguments: arguments.clone(),
+            arguments: arguments.to_string(),
             settings: digest(&binding.settings),
             grants: digest(&format!("{:?}", binding.config.grant)),
             limits: file::numbers(account.limits().iter()),
@@ -287,7 +287,7 @@ impl Host {
             ..CallContext::default()
         };
         let request = Request {
-            arguments: header.arguments.clone(),
+            arguments: header.arguments.as_str().into(),
             context,
             account: run.child(recording.limits),
             depth: header.depth,
@@ -336,7 +336,7 @@ fn difference(recording: &Recording, outcome: &Outcome) -> Option<String> {
     let then = recording.ending.end.get();
     let now = end_text(&outcome.end)?;
     if then != now {
-        let parse = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
+        let parse = |text: &str| crate::json::parse(text).unwrap_or_default();
         let (at, then, now) = first_difference(String::new(), &parse(then), &parse(&now));
         return Some(format!("the end differs at `{at}`: recorded {then}, replayed {now}"));
     }

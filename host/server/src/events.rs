@@ -31,8 +31,8 @@ pub(crate) struct Wanted {
 /// The events of one call.
 pub(crate) struct Events {
     shared: Arc<Shared>,
-    /// Boxed, since a queue makes 32 places at once.
-    queue: mpsc::Receiver<Box<CallEvent>>,
+    /// Absent where the client wants none. Boxed, since a queue makes 32 places at once.
+    queue: Option<mpsc::Receiver<Box<CallEvent>>>,
     wanted: Wanted,
     tool: String,
 }
@@ -48,7 +48,8 @@ struct Shared {
 impl Events {
     /// A sink for a call of `tool`, and what comes out of it.
     pub(crate) fn new(tool: &str, wanted: Wanted) -> (EventSink, Events) {
-        let (sender, queue) = mpsc::channel(WAITING);
+        let any = wanted.progress.is_some() || wanted.log.is_some();
+        let (sender, queue) = any.then(|| mpsc::channel(WAITING)).unzip();
         let shared = Arc::new(Shared::default());
         let events =
             Events { shared: shared.clone(), queue, wanted: wanted.clone(), tool: tool.to_owned() };
@@ -61,7 +62,10 @@ impl Events {
                 CallEvent::Progress { .. } => wanted.progress.is_some(),
                 CallEvent::Log { level, .. } => wanted.log.is_some_and(|l| Level::of(level) >= l),
             };
-            if queued && sender.try_send(Box::new(event)).is_err() {
+            if queued
+                && let Some(sender) = &sender
+                && sender.try_send(Box::new(event)).is_err()
+            {
                 shared.left_out.fetch_add(1, Ordering::Relaxed);
             }
             Signal::Proceed
@@ -72,15 +76,13 @@ impl Events {
     /// Sends notifications until `ended`, and then those that still wait. Drop it where the client
     /// does not listen any more: a notification to one that has gone never comes to an end.
     pub(crate) async fn forward(&mut self, peer: &Peer<RoleServer>, ended: &CancellationToken) {
-        if self.wanted.progress.is_none() && self.wanted.log.is_none() {
-            return;
-        }
+        let Some(mut queue) = self.queue.take() else { return };
         let mut furthest = f64::NEG_INFINITY;
         loop {
             let event = tokio::select! {
                 biased;
-                event = self.queue.recv() => event,
-                () = ended.cancelled() => self.queue.try_recv().ok(),
+                event = queue.recv() => event,
+                () = ended.cancelled() => queue.try_recv().ok(),
             };
             let Some(event) = event else { break };
             // On the heap: it is large, and most calls say nothing.

@@ -17,6 +17,8 @@ use std::time::Duration;
 
 use ampoule_contract::Tools;
 use bytes::Bytes;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
@@ -219,8 +221,15 @@ async fn serve_connection(
         .max_header_size(MAX_HEAD_BYTES)
         .max_headers(MAX_HEADERS);
     let mut http = pin!(http.serve_connection(TokioIo::new(stream), service));
-    let mut first_request = pin!(sleep(front.head_time));
-    let (mut is_new, mut is_ending) = (true, false);
+    // Together, since each of them would be asked anew several times a request.
+    let mut stops: FuturesUnordered<_> = [
+        sleep(front.head_time).map(|()| Stop::Stranger).boxed(),
+        connection.ousted.cancelled().map(|()| Stop::Now).boxed(),
+        ending.begun.cancelled().map(|()| Stop::Then).boxed(),
+        ending.now.cancelled().map(|()| Stop::Now).boxed(),
+    ]
+    .into_iter()
+    .collect();
     loop {
         tokio::select! {
             ended = http.as_mut() => {
@@ -229,20 +238,23 @@ async fn serve_connection(
                 }
                 return;
             }
-            () = first_request.as_mut(), if is_new => {
-                if !connection.is_guest() {
-                    return;
-                }
-                is_new = false;
-            }
-            () = connection.ousted.cancelled() => return,
-            () = ending.begun.cancelled(), if !is_ending => {
-                http.as_mut().graceful_shutdown();
-                is_ending = true;
-            }
-            () = ending.now.cancelled() => return,
+            Some(stop) = stops.next() => match stop {
+                Stop::Stranger if connection.is_guest() => {}
+                Stop::Stranger | Stop::Now => return,
+                Stop::Then => http.as_mut().graceful_shutdown(),
+            },
         }
     }
+}
+
+/// What ends a connection from this side.
+enum Stop {
+    /// At once, where no request has been let in.
+    Stranger,
+    /// At once.
+    Now,
+    /// After the request that is being answered.
+    Then,
 }
 
 type Answer = Response<BoxBody<Bytes, Infallible>>;

@@ -88,7 +88,6 @@
 //! a request before anything else sees it: no tool does.
 
 mod ask;
-mod bounds;
 mod catalog;
 mod content;
 mod error;

@@ -4,11 +4,10 @@
 //! the request, so that the client would wait for ever for an answer to a request that is too long
 //! or nested too deeply. Here it is answered, with the request's id wherever that can be read.
 
+use ampoule_contract::json;
 use rmcp::model::{ClientJsonRpcMessage, ErrorData, RequestId, ServerJsonRpcMessage};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-
-use crate::bounds::{MAX_VALUES, too_many_values};
 
 /// What to answer to a refused message; nothing, where nobody waits for an answer.
 pub(crate) type Refusal = Option<Box<ServerJsonRpcMessage>>;
@@ -32,10 +31,7 @@ pub(crate) fn parse(text: &[u8]) -> Result<ClientJsonRpcMessage, Refusal> {
 /// # Errors
 /// It is refused.
 pub(crate) fn bound(text: &[u8]) -> Result<(), Refusal> {
-    match too_many_values(text) {
-        true => Err(refuse(text, &format!("it holds more than {MAX_VALUES} values"))),
-        false => Ok(()),
-    }
+    json::excess(text).map_or(Ok(()), |excess| Err(refuse(text, &excess)))
 }
 
 /// The part of a message that says who waits for an answer. The rest is not built, however deep

@@ -1,7 +1,7 @@
 //! The requests of one client.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ampoule_contract::{
@@ -22,7 +22,7 @@ use rmcp::model::{
 use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{RoleServer, ServerHandler};
 use serde_json::Value;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
@@ -89,14 +89,8 @@ pub(crate) struct Server {
     level: SetLevel,
     /// The client has gone.
     gone: CancellationToken,
-    /// Ends what runs for this client alone.
-    alive: CancellationToken,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.alive.cancel();
-    }
+    /// Ends what runs for this client alone, if anything does.
+    alive: OnceLock<DropGuard>,
 }
 
 impl Server {
@@ -105,8 +99,7 @@ impl Server {
         principal: Option<String>,
         gone: CancellationToken,
     ) -> Server {
-        let (level, alive) = (SetLevel::default(), CancellationToken::new());
-        Server { shared, principal, level, gone, alive }
+        Server { shared, principal, level: SetLevel::default(), gone, alive: OnceLock::new() }
     }
 
     /// What of a call's events the client wants.
@@ -162,7 +155,6 @@ impl Server {
             true => session::take(&mut arguments)?,
             false => None,
         };
-        let arguments = Value::Object(arguments);
         let states = &self.shared.states;
         let state = request.request_state.as_deref();
         let mut rounds = states.open(bound, state, request.input_responses)?;
@@ -183,7 +175,7 @@ impl Server {
         let (sink, mut events) = Events::new(&tool.id, self.wanted(&context));
         let call = ToolCall {
             tool: tool.id.clone(),
-            arguments: arguments.to_string(),
+            arguments: Value::Object(arguments).into(),
             context: CallContext {
                 principal: self.principal.clone(),
                 workspace: self.shared.workspace.clone(),
@@ -290,7 +282,11 @@ impl ServerHandler for Server {
     /// Tells a client of an older revision when there are other tools.
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
         let Some(mut changes) = self.shared.catalog.tools().changes() else { return };
-        let alive = self.alive.clone();
+        let alive = CancellationToken::new();
+        if self.alive.set(alive.clone().drop_guard()).is_err() {
+            // It has said so before.
+            return;
+        }
         tokio::spawn(async move {
             let tell = async {
                 while changes.changed().await.is_ok() {

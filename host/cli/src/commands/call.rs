@@ -66,7 +66,7 @@ pub(super) async fn run(
         ..CallContext::default()
     };
     let cancel = context.cancel.clone();
-    let call = Call { tool, arguments, context };
+    let call = Call { tool, arguments: arguments.into(), context };
     let kept = Kept::new(out, blobs);
     let Some(record) = record else {
         let call = {

@@ -218,7 +218,7 @@ async fn run(
                 let caller = Some(call.clone());
                 let account = account.clone();
                 let request = Request {
-                    arguments,
+                    arguments: arguments.into(),
                     context,
                     account,
                     depth,
@@ -234,6 +234,7 @@ async fn run(
                 account.peak(Meter::ToolDepth, depth);
                 let budget = Some(account.clone());
                 let context = CallContext { budget, workspace: None, ..context };
+                let arguments = arguments.into();
                 let made = ampoule_contract::ToolCall { tool: id, arguments, context };
                 let outcome =
                     crate::audit::call_other(&call.host(), &*tools, made, Some(call)).await;

@@ -178,6 +178,13 @@ async fn many_values_are_refused_before_they_are_built() {
     let answer = raw.ask(call(3, &format!("{{\"a\":[{}0]}}", "0,".repeat(2_000_000)))).await;
     assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(3), &json!(-32600)));
     assert!(answer["error"]["message"].as_str().unwrap().contains("1000000 values"), "{answer}");
+    // Nor behind a key that has `serde_json` read a text as JSON.
+    let hidden = json!({"a": {"$serde_json::private::RawValue": format!("[{}0]", "0,".repeat(9))}});
+    for spelt in [hidden.to_string(), hidden.to_string().replace('$', "\\u0024")] {
+        let answer = raw.ask(call(3, &spelt)).await;
+        assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(3), &json!(-32600)));
+        assert!(answer["error"]["message"].as_str().unwrap().contains("no key"), "{answer}");
+    }
     let long = format!(r#"{{"a":"{}"}}"#, "x".repeat(20 << 20));
     let answer = raw.ask(call(4, &long)).await;
     assert_eq!(answer["result"]["structuredContent"]["result"], long.len());

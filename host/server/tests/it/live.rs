@@ -134,7 +134,7 @@ async fn blocks_handed_out_early_stand_before_the_value() {
         say(&call, CallEvent::Block { block: block("early") });
         tokio::task::yield_now().await;
         say(&call, CallEvent::Block { block: block("later") });
-        let end = if call.arguments == "{}" { value(json!("value")) } else { End::Cancelled };
+        let end = if &*call.arguments == "{}" { value(json!("value")) } else { End::Cancelled };
         outcome(&call, end)
     });
     let served = serve(shelf, Era::Old).await;

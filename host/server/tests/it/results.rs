@@ -34,8 +34,8 @@ async fn the_call_arrives_as_it_was_made() {
     served.client.call_tool(rmcp::model::CallToolRequestParams::new("files__read")).await.unwrap();
     let calls = seen.lock().unwrap();
     assert_eq!(calls[0].tool, "files/read");
-    assert_eq!(calls[0].arguments, arguments.to_string());
-    assert_eq!(calls[1].arguments, "{}");
+    assert_eq!(*calls[0].arguments, arguments.to_string());
+    assert_eq!(&*calls[1].arguments, "{}");
     let context = &calls[0].context;
     assert_eq!(context.principal.as_deref(), Some("ada"));
     assert_eq!(context.workspace.as_deref(), Some("/work".as_ref()));
@@ -76,7 +76,7 @@ async fn a_session_is_an_argument_that_the_tool_does_not_see() {
         .iter()
         .map(|call| {
             let session = call.context.session.as_ref();
-            (call.arguments.as_str(), session.map(|session| (session.id.as_str(), session.close)))
+            (&*call.arguments, session.map(|session| (session.id.as_str(), session.close)))
         })
         .collect();
     assert_eq!(

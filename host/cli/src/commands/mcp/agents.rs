@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use ampoule::{Call, End, Host, HostBuilder, Outcome, ToolDefinition, ToolError, Tools};
+use ampoule::{Call, End, Host, HostBuilder, Outcome, ToolDefinition, ToolError, Tools, json};
 use ampoule_agent::{Agent, AgentFile, AgentTool};
 use ampoule_server::Prompts;
 use ampoule_server::model::{
@@ -175,7 +175,20 @@ impl Prompts for Agents {
 /// An argument as its schema has it: those of prompts are texts.
 fn read(schema: Option<&Value>, value: Value) -> Value {
     let is_text = schema.is_none_or(|schema| schema["type"] == "string");
-    let parsed =
-        value.as_str().filter(|_| !is_text).and_then(|text| serde_json::from_str(text).ok());
+    let parsed = value.as_str().filter(|_| !is_text).and_then(|text| json::parse(text).ok());
     parsed.unwrap_or(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_of_prompts_are_read_within_bounds() {
+        let list = serde_json::json!({"type": "array"});
+        assert_eq!(read(Some(&list), "[1, 2]".into()), serde_json::json!([1, 2]));
+        assert_eq!(read(None, "[1, 2]".into()), Value::from("[1, 2]"));
+        let many = format!("[{}0]", "0,".repeat(json::MAX_NODES));
+        assert!(read(Some(&list), many.into()).is_string());
+    }
 }

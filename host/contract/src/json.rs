@@ -8,15 +8,17 @@
 
 use std::fmt;
 
-use ampoule_contract::Problem;
+use memchr::memmem;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use crate::call::Problem;
+
 /// How deep arrays and objects may be nested in a JSON text. `serde_json` stops at 127.
-pub(crate) const MAX_DEPTH: usize = 100;
+pub const MAX_DEPTH: usize = 100;
 
 /// How many values a JSON text may hold, arrays and objects counted.
-pub(crate) const MAX_NODES: usize = 1_000_000;
+pub const MAX_NODES: usize = 1_000_000;
 
 /// What the keys begin with to which `serde_json` gives a meaning.
 const PRIVATE: &str = "$serde_json::private::";
@@ -25,7 +27,7 @@ const PRIVATE: &str = "$serde_json::private::";
 ///
 /// # Errors
 /// A bound that is exceeded, or what is wrong with the syntax and where.
-pub(crate) fn parse(text: &str) -> Result<Value, Problem> {
+pub fn parse(text: &str) -> Result<Value, Problem> {
     build(text, false)
 }
 
@@ -35,8 +37,56 @@ pub(crate) fn parse(text: &str) -> Result<Value, Problem> {
 ///
 /// # Errors
 /// A bound that is exceeded, such a key, or what is wrong with the syntax and where.
-pub(crate) fn check(text: &str) -> Result<(), Problem> {
+pub fn check(text: &str) -> Result<(), Problem> {
     build(text, true).map(drop)
+}
+
+/// The value of arguments from outside, within the bounds of [`parse`], whichever way they came.
+///
+/// # Errors
+/// As of [`parse`].
+pub fn arguments(text: &str, value: Option<Value>) -> Result<Value, Problem> {
+    match value {
+        Some(value) => bounded(&value).map(|()| value),
+        None => parse(text),
+    }
+}
+
+fn bounded(value: &Value) -> Result<(), Problem> {
+    fn walk(bounds: &mut Bounds, value: &Value, depth: usize) -> Result<(), serde_json::Error> {
+        let mut at = Build { bounds, depth };
+        let (depth, bounds) = match value {
+            Value::Array(_) | Value::Object(_) => (at.enter()?, at.bounds),
+            _ => return at.count(),
+        };
+        match value {
+            Value::Array(items) => items.iter().try_for_each(|item| walk(bounds, item, depth)),
+            Value::Object(fields) => fields.values().try_for_each(|f| walk(bounds, f, depth)),
+            _ => Ok(()),
+        }
+    }
+    let mut bounds = Bounds { values: 0, plain: false, exceeded: None };
+    walk(&mut bounds, value, 0).map_err(|error| bounds.problem(&error))
+}
+
+/// What is too much in a JSON text from outside that a library is going to read into values as
+/// `serde_json` does, such as rmcp: more than [`MAX_NODES`] values, or one of the keys to which
+/// `serde_json` gives a meaning. Nothing is built to see that. How deep the text may be such a library
+/// says itself; and what is no JSON is its to refuse.
+pub fn excess(text: &[u8]) -> Option<String> {
+    // A value takes at least one byte, and another one to part it from the next. And no other escape
+    // can spell such a key.
+    let may_be_many = text.len() / 2 >= MAX_NODES;
+    let may_name_one =
+        || [PRIVATE, "\\u"].iter().any(|spelt| memmem::find(text, spelt.as_bytes()).is_some());
+    if !may_be_many && !may_name_one() {
+        return None;
+    }
+    let mut bounds = Bounds { values: 0, plain: true, exceeded: None };
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    // Where it breaks off for another reason it is no JSON.
+    let _ = Count(&mut bounds).deserialize(&mut reader);
+    bounds.exceeded
 }
 
 fn build(text: &str, plain: bool) -> Result<Value, Problem> {
@@ -45,10 +95,7 @@ fn build(text: &str, plain: bool) -> Result<Value, Problem> {
     Build { bounds: &mut bounds, depth: 0 }
         .deserialize(&mut reader)
         .and_then(|value| reader.end().map(|()| value))
-        .map_err(|error| Problem {
-            path: None,
-            message: bounds.exceeded.unwrap_or_else(|| format!("not valid JSON: {error}")),
-        })
+        .map_err(|error| bounds.problem(&error))
 }
 
 /// What has been counted of a text, and what of it was too much.
@@ -60,10 +107,31 @@ struct Bounds {
 }
 
 impl Bounds {
+    /// Counts a value before there is anything of it.
+    fn count<E: Error>(&mut self) -> Result<(), E> {
+        if self.values == MAX_NODES {
+            return Err(self.exceed(format!("the JSON has more than {MAX_NODES} values")));
+        }
+        self.values += 1;
+        Ok(())
+    }
+
+    fn key<E: Error>(&mut self, name: &str) -> Result<(), E> {
+        match self.plain && name.starts_with(PRIVATE) {
+            true => Err(self.exceed(format!("no key may begin with `{PRIVATE}`"))),
+            false => Ok(()),
+        }
+    }
+
     fn exceed<E: Error>(&mut self, message: String) -> E {
         let error = E::custom(&message);
         self.exceeded = Some(message);
         error
+    }
+
+    fn problem(self, error: &serde_json::Error) -> Problem {
+        let message = self.exceeded.unwrap_or_else(|| format!("not valid JSON: {error}"));
+        Problem { path: None, message }
     }
 }
 
@@ -76,11 +144,7 @@ struct Build<'b> {
 
 impl Build<'_> {
     fn count<E: Error>(&mut self) -> Result<(), E> {
-        if self.bounds.values == MAX_NODES {
-            return Err(self.bounds.exceed(format!("the JSON has more than {MAX_NODES} values")));
-        }
-        self.bounds.values += 1;
-        Ok(())
+        self.bounds.count()
     }
 
     /// Counts an array or object and answers how deep what it holds is.
@@ -153,9 +217,7 @@ impl<'de> Visitor<'de> for Build<'_> {
         let depth = self.enter::<A::Error>()?;
         let mut fields = Map::new();
         while let Some(name) = access.next_key::<String>()? {
-            if self.bounds.plain && name.starts_with(PRIVATE) {
-                return Err(self.bounds.exceed(format!("no key may begin with `{PRIVATE}`")));
-            }
+            self.bounds.key::<A::Error>(&name)?;
             let value = access.next_value_seed(Build { bounds: self.bounds, depth })?;
             fields.insert(name, value);
         }
@@ -163,8 +225,88 @@ impl<'de> Visitor<'de> for Build<'_> {
     }
 }
 
+/// Counts values and looks at keys, and builds nothing.
+struct Count<'b>(&'b mut Bounds);
+
+impl<'de> DeserializeSeed<'de> for Count<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Count<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        self.0.count()
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
+        self.0.count()
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
+        self.0.count()
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
+        self.0.count()
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
+        self.0.count()
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<(), E> {
+        self.0.count()
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        self.0.count()?;
+        while items.next_element_seed(Count(self.0))?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
+        self.0.count()?;
+        while fields.next_key_seed(Key(self.0))?.is_some() {
+            fields.next_value_seed(Count(self.0))?;
+        }
+        Ok(())
+    }
+}
+
+/// Looks at one key.
+struct Key<'b>(&'b mut Bounds);
+
+impl<'de> DeserializeSeed<'de> for Key<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<(), E> {
+        self.0.key(name)
+    }
+}
+
 /// Calls `found` with the id of every blob a value names (`{"$blob": "<id>"}`).
-pub(crate) fn each_blob(value: &Value, found: &mut impl FnMut(&str)) {
+pub fn each_blob(value: &Value, found: &mut impl FnMut(&str)) {
     match value {
         Value::Array(items) => items.iter().for_each(|item| each_blob(item, found)),
         Value::Object(fields) => {
@@ -217,6 +359,18 @@ mod tests {
                 "the JSON is nested deeper than 100 levels"
             );
         }
+        // A value that came as one is bounded alike.
+        let texts = [MAX_NODES - 1, MAX_NODES].map(items).into_iter().chain(
+            [MAX_DEPTH, MAX_DEPTH + 1]
+                .into_iter()
+                .flat_map(|depth| [nested("[", "]", depth), nested("{\"a\":", "}", depth)]),
+        );
+        for text in texts {
+            let value: Value = serde_json::from_str(&text).unwrap();
+            let message = |read: Result<Value, Problem>| read.map_err(|problem| problem.message);
+            let (read, bounded) = (parse(&text), arguments(&text, Some(value)));
+            assert_eq!(message(bounded), message(read));
+        }
         // What is repeated is counted, though only the last of it stays.
         let repeated = format!("{{{}\"a\":0}}", "\"a\":0,".repeat(MAX_NODES));
         assert!(parse(&repeated).unwrap_err().message.contains("more"));
@@ -249,6 +403,31 @@ mod tests {
         }
         assert!(check(&"[".repeat(10_000)).unwrap_err().message.contains("deeper"));
         assert!(check("{").unwrap_err().message.starts_with("not valid JSON: "));
+    }
+
+    #[test]
+    fn what_is_too_much_is_seen_without_building_it() {
+        let array = |n: usize| format!("[{}0]", "0,".repeat(n - 1));
+        let too_many = Some(format!("the JSON has more than {MAX_NODES} values"));
+        let keyed = Some(format!("no key may begin with `{PRIVATE}`"));
+        let objects = format!(r#"{{"a":[{}{{}}]}}"#, r#"{"k":null},"#.repeat(MAX_NODES / 2));
+        let text = format!("\"{}\"", "0,".repeat(MAX_NODES));
+        for (json, expected) in [
+            // The array itself is one more.
+            (array(MAX_NODES - 1), None),
+            (array(MAX_NODES), too_many.clone()),
+            (objects, too_many),
+            // A long text is one value, and what is no JSON is somebody else's.
+            (text, None),
+            (format!("[{}", "0,".repeat(MAX_NODES / 2)), None),
+            (json!({ RAW: "[0,0]" }).to_string(), keyed.clone()),
+            (json!({ "a": [1, { "b": 1, RAW: "[0,0]" }] }).to_string(), keyed.clone()),
+            (r#"{"\u0024serde_json::private::RawValue":"[0]"}"#.to_owned(), keyed.clone()),
+            (r#"{"$\u0073erde_json::private::Number":"1"}"#.to_owned(), keyed),
+            (json!([RAW, { "a": RAW }]).to_string(), None),
+        ] {
+            assert_eq!(excess(json.as_bytes()), expected, "{:.80}", json);
+        }
     }
 
     #[test]
