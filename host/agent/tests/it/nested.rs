@@ -109,7 +109,7 @@ async fn bad_arguments_and_unknown_names_are_answered() {
     let tool = AgentTool::new(agent("a", settings, Arc::new(Bench::new()), &saying("hi")));
     let call = async |arguments: &str| tool.call(ToolCall::new("a", arguments)).await.end;
     for (arguments, expected) in [
-        ("[]", "invalid type"),
+        ("[]", "are an object"),
         ("{", "EOF"),
         (r#"{"n": 1}"#, "`task` is missing"),
         (r#"{"n": 1, "task": 2}"#, "a text"),
