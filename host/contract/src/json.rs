@@ -1,4 +1,5 @@
-//! Bounds on JSON texts from outside, kept while values are built from them.
+//! Bounds on JSON from outside: kept while values are built from a text, counted in a text that another
+//! library is going to read, and looked for in a value that is there already.
 //!
 //! The values are `serde_json`'s; its `Deserialize` of them is not used. With the feature
 //! `raw_value`, which this workspace has on, that one takes an object whose first key is
@@ -72,21 +73,21 @@ fn bounded(value: &Value) -> Result<(), Problem> {
 /// What is too much in a JSON text from outside that a library is going to read into values as
 /// `serde_json` does, such as rmcp: more than [`MAX_NODES`] values, or one of the keys to which
 /// `serde_json` gives a meaning. Nothing is built to see that. How deep the text may be such a library
-/// says itself; and what is no JSON is its to refuse.
+/// says itself; and what is no JSON is its to refuse, but where such a key may stand in the part that
+/// could not be looked at.
 pub fn excess(text: &[u8]) -> Option<String> {
-    // A value takes at least one byte, and another one to part it from the next. And no other escape
-    // can spell such a key.
-    let may_be_many = text.len() / 2 >= MAX_NODES;
-    let may_name_one =
-        || [PRIVATE, "\\u"].iter().any(|spelt| memmem::find(text, spelt.as_bytes()).is_some());
-    if !may_be_many && !may_name_one() {
+    // No other escape can spell such a key.
+    let spelt = |part: &str| memmem::find(text, part.as_bytes()).is_some();
+    let may_name_one = spelt(PRIVATE) || spelt("\\u");
+    // A value takes at least one byte, and another one to part it from the next.
+    if text.len() / 2 < MAX_NODES && !may_name_one {
         return None;
     }
     let mut bounds = Bounds { values: 0, plain: true, exceeded: None };
     let mut reader = serde_json::Deserializer::from_slice(text);
-    // Where it breaks off for another reason it is no JSON.
-    let _ = Count(&mut bounds).deserialize(&mut reader);
-    bounds.exceeded
+    let counted = Count(&mut bounds).deserialize(&mut reader);
+    let broken = counted.err().filter(|_| may_name_one);
+    bounds.exceeded.or_else(|| broken.map(|error| format!("not valid JSON: {error}")))
 }
 
 fn build(text: &str, plain: bool) -> Result<Value, Problem> {
@@ -425,8 +426,18 @@ mod tests {
             (r#"{"\u0024serde_json::private::RawValue":"[0]"}"#.to_owned(), keyed.clone()),
             (r#"{"$\u0073erde_json::private::Number":"1"}"#.to_owned(), keyed),
             (json!([RAW, { "a": RAW }]).to_string(), None),
+            (r#"["\u00e9"]"#.to_owned(), None),
         ] {
             assert_eq!(excess(json.as_bytes()), expected, "{:.80}", json);
+        }
+        // What cannot be looked at is not let through to a reader that might pass over it.
+        for broken in ["1e999", r#""\ud800""#, &"[".repeat(200)] {
+            let json =
+                format!(r#"{{"a":{broken},"b":{{"\u0024serde_json::private::RawValue":"[]"}}}}"#);
+            assert!(
+                excess(json.as_bytes()).is_some_and(|why| why.starts_with("not valid")),
+                "{json}"
+            );
         }
     }
 
