@@ -189,7 +189,7 @@ pub(crate) fn add_host(plan: &mut Plan, project: &Project) -> Result<()> {
     build.args(["build", "--bin", "ampoule"]);
     plan.add(Step {
         name: "Host".to_owned(),
-        how: "cargo build, about ten minutes the first time on two cores".to_owned(),
+        how: "cargo build, about a quarter of an hour the first time on two cores".to_owned(),
         stamp,
         talks: true,
         lane: None,
