@@ -12,6 +12,10 @@ mod bindings {
 use bindings::ampoule::plugin::context;
 use bindings::ampoule::plugin::types::{Error, Output};
 
+// Linked in, it keeps the standard library from asking WASI for a command line, as in all plugins that are
+// made with it.
+use ampoule_sdk as _;
+
 struct Bench;
 
 bindings::export!(Bench with_types_in bindings);
