@@ -71,6 +71,9 @@ impl AgentTool {
     }
 
     async fn run(&self, call: ToolCall, account: &Arc<Account>) -> (End, Vec<Receipt>) {
+        if let Err(breach) = account.charge(Meter::ArgumentBytes, call.arguments.len() as u64) {
+            return (End::Limit(breach), Vec::new());
+        }
         let (text, inputs) = match arguments(call.arguments) {
             Ok(arguments) => arguments,
             Err(problem) => return (End::BadArguments(problem), Vec::new()),
@@ -151,7 +154,9 @@ impl Tools for AgentTool {
         let account = match &call.context.budget {
             Some(above) => {
                 let depth = above.limits().get(Meter::ToolDepth);
-                above.child(Limits::UNLIMITED.with(Meter::ToolDepth, depth))
+                let arguments = Meter::ArgumentBytes.default_limit();
+                let limits = Limits::UNLIMITED.with(Meter::ToolDepth, depth);
+                above.child(limits.with(Meter::ArgumentBytes, arguments))
             }
             None => Account::root(Limits::default()),
         };

@@ -160,6 +160,26 @@ async fn callers_see_the_calls_of_an_agent_and_can_stop_it() {
 }
 
 #[tokio::test]
+async fn what_an_agent_is_called_with_is_bounded() {
+    let most = Meter::ArgumentBytes.default_limit();
+    for context in [CallContext::default(), budget(Limits::UNLIMITED).0] {
+        let tool = AgentTool::new(agent("a", "", Arc::new(Bench::new()), &saying("Done.")));
+        let call = |bytes: u64| {
+            let empty = json!({"task": ""}).to_string().len();
+            let arguments = json!({"task": "x".repeat(bytes as usize - empty)}).to_string();
+            ToolCall { context: context.clone(), ..ToolCall::new("a", arguments) }
+        };
+        let outcome = tool.call(call(most + 1)).await;
+        let End::Limit(breach) = &outcome.end else { panic!("{:?}", outcome.end) };
+        assert_eq!((breach.meter, breach.limit, breach.above), (Meter::ArgumentBytes, most, false));
+        assert_eq!(outcome.receipt.used.get(Meter::ModelTokens), 0, "the model was asked");
+        let outcome = tool.call(call(1000)).await;
+        assert_eq!(outcome.end.word(), "value");
+        assert_eq!(outcome.receipt.used.get(Meter::ArgumentBytes), 1000);
+    }
+}
+
+#[tokio::test]
 async fn of_two_tools_with_one_name_the_first_counts() {
     let first: Arc<dyn Tools> = Arc::new(Bench::new().value("a/x", json!("first")));
     let second = Bench::new().value("a/x", json!("second")).value("b", json!("b"));
