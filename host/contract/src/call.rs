@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ask::Ask;
 use crate::blob::Blobs;
+use crate::json;
 use crate::limits::{Account, Breach};
 use crate::receipt::Receipt;
 use crate::run_state::RunState;
@@ -135,7 +136,7 @@ impl From<&str> for Arguments {
 
 impl From<Value> for Arguments {
     fn from(value: Value) -> Arguments {
-        Arguments { text: value.to_string(), value: Some(value) }
+        Arguments { text: json::print(&value), value: Some(value) }
     }
 }
 

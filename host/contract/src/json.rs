@@ -8,8 +8,9 @@
 //! every key is a key and every string a string.
 
 use std::fmt;
+use std::sync::LazyLock;
 
-use memchr::memmem;
+use memchr::memmem::Finder;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
@@ -23,6 +24,12 @@ pub const MAX_NODES: usize = 1_000_000;
 
 /// What the keys begin with to which `serde_json` gives a meaning.
 const PRIVATE: &str = "$serde_json::private::";
+
+/// A value as a JSON text: what `to_string` answers, without going through a formatter.
+pub fn print(value: &Value) -> String {
+    // What can be built can be printed: the keys are texts.
+    serde_json::to_string(value).unwrap_or_else(|_| value.to_string())
+}
 
 /// Parses a JSON text from outside.
 ///
@@ -77,8 +84,9 @@ fn bounded(value: &Value) -> Result<(), Problem> {
 /// could not be looked at.
 pub fn excess(text: &[u8]) -> Option<String> {
     // No other escape can spell such a key.
-    let spelt = |part: &str| memmem::find(text, part.as_bytes()).is_some();
-    let may_name_one = spelt(PRIVATE) || spelt("\\u");
+    static SPELLINGS: LazyLock<[Finder<'_>; 2]> =
+        LazyLock::new(|| [PRIVATE, "\\u"].map(Finder::new));
+    let may_name_one = SPELLINGS.iter().any(|spelling| spelling.find(text).is_some());
     // A value takes at least one byte, and another one to part it from the next.
     if text.len() / 2 < MAX_NODES && !may_name_one {
         return None;

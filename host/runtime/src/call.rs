@@ -171,7 +171,7 @@ async fn perform(host: Host, id: String, tool: Arc<BoundTool>, mut request: Requ
     let mut instance = live.instance;
     // What was validated is what is passed on: any other text is printed anew, so a reader that takes
     // duplicate keys or odd numbers another way sees what we saw.
-    let print = move |value: &Value| if printed { text } else { value.to_string() };
+    let print = move |value: &Value| if printed { text } else { crate::json::print(value) };
     let entered = live.run(async |store: &mut Store<CallState>| {
         enter(store, &mut instance, &code, &tool, &arguments, print).await
     });
@@ -751,7 +751,7 @@ async fn enter(
         EntryPoint::Component => {
             let indices = code.component.as_ref().ok_or_else(absent)?;
             let guest = indices.load(&mut *store, &instance)?;
-            let part = |key: &str| arguments.get(key).map_or("{}".into(), Value::to_string);
+            let part = |key: &str| arguments.get(key).map_or("{}".into(), crate::json::print);
             let (settings, inputs) = (part("settings"), part("inputs"));
             guest.call_process(&mut *store, name, &settings, &inputs).await.map(Raw::Ports)
         }

@@ -100,7 +100,7 @@ impl Blocks<'_> {
 
 /// A value as text: a text as it is, anything else as JSON.
 fn mirror(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value.as_str().map_or_else(|| ampoule_contract::json::print(value), str::to_owned)
 }
 
 fn continued(truncated: bool, next: Option<&str>) -> Option<String> {
