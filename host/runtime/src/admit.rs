@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ampoule_contract::{CallContext, End, Meter};
+use arc_swap::ArcSwapOption;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use tokio::sync::oneshot;
@@ -112,7 +113,6 @@ struct Caps {
     queue: u32,
     queue_per_principal: u32,
     queue_time: Duration,
-    rate_per_principal: Option<Rate>,
 }
 
 impl Caps {
@@ -130,7 +130,6 @@ impl Caps {
             queue,
             queue_per_principal: config.queue_per_principal.unwrap_or(queue.div_ceil(2)),
             queue_time: queue_time.map_or(QUEUE_TIME, Duration::from_millis),
-            rate_per_principal: config.rate_per_principal,
         }
     }
 }
@@ -158,6 +157,8 @@ impl Wish<'_> {
 
 /// Who may begin: shared by all calls of a host.
 pub(crate) struct Admission {
+    /// How often one principal may call; beside the state, for most calls need nothing more of it.
+    rate_per_principal: ArcSwapOption<Rate>,
     state: Mutex<State>,
     plugins: Rates<String>,
     principals: Rates<String>,
@@ -250,6 +251,7 @@ impl Admission {
             tickets: 0,
         };
         Arc::new(Admission {
+            rate_per_principal: ArcSwapOption::from_pointee(config.rate_per_principal),
             state: Mutex::new(state),
             plugins: Rates::default(),
             principals: Rates::default(),
@@ -258,6 +260,7 @@ impl Admission {
 
     /// Puts other caps in force. Who runs goes on, who waits waits under the new ones.
     pub(crate) fn configure(self: &Arc<Admission>, config: &ConcurrencyConfig) {
+        self.rate_per_principal.store(config.rate_per_principal.map(Arc::new));
         let mut state = lock(&self.state);
         state.caps = Caps::new(config);
         let admitted = state.take_turns(self);
@@ -277,7 +280,7 @@ impl Admission {
         inner: bool,
     ) -> Result<(), End> {
         let principal = context.principal.as_deref().unwrap_or_default();
-        let of_principal = lock(&self.state).caps.rate_per_principal.filter(|_| !inner);
+        let of_principal = self.rate_per_principal.load().as_deref().copied().filter(|_| !inner);
         let over = |whose: String, line: String, wait: Duration| {
             End::Overloaded(format!(
                 "{whose} too often; try again in {} ms, or raise `{line}` in ampoule.toml",

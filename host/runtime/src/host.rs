@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ampoule_contract::{
     Account, Ask, AskNobody, Audit, CallContext, Denial, End, Limits, Meter, Model, Outcome,
     Receipt, Redact, ToolCall, ToolDefinition, Tools,
 };
-
+use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch;
 
 use crate::admit::{Admission, Permit, Wish};
@@ -40,7 +41,7 @@ pub struct Host(Arc<Inner>);
 
 struct Inner {
     compiler: Arc<Compiler>,
-    loaded: RwLock<Arc<Loaded>>,
+    loaded: ArcSwap<Loaded>,
     others: Vec<Arc<dyn Tools>>,
     models: BTreeMap<String, Arc<dyn Model>>,
     /// The embedder's own; else those of the configuration in force.
@@ -62,14 +63,25 @@ struct Inner {
 /// What a configuration makes, replaced whole.
 struct Loaded {
     config: Config,
-    registry: Arc<Registry>,
+    registry: Registry,
     run_limits: Limits,
     secrets: Arc<ConfiguredSecrets>,
 }
 
+/// The registry of what is loaded now.
+struct InForce(Guard<Arc<Loaded>>);
+
+impl Deref for InForce {
+    type Target = Registry;
+
+    fn deref(&self) -> &Registry {
+        &self.0.registry
+    }
+}
+
 impl Loaded {
     async fn new(config: Config, compiler: &Arc<Compiler>) -> Result<Arc<Loaded>, HostError> {
-        let registry = Arc::new(Registry::load(&config, compiler).await?);
+        let registry = Registry::load(&config, compiler).await?;
         let run_limits =
             config.run_limits().map_err(|error| HostError::config("ampoule.toml", error))?;
         let secrets = Arc::new(ConfiguredSecrets::new(config.secrets.clone()));
@@ -257,7 +269,7 @@ impl HostBuilder {
         let loaded = Loaded::new(self.config, &compiler).await?;
         let host = Host(Arc::new(Inner {
             compiler,
-            loaded: RwLock::new(loaded),
+            loaded: ArcSwap::new(loaded),
             others: self.others,
             models: self.models,
             secrets: self.secrets,
@@ -494,7 +506,7 @@ impl Host {
     }
 
     fn install(&self, loaded: Arc<Loaded>) {
-        *self.0.loaded.write().unwrap_or_else(PoisonError::into_inner) = loaded;
+        self.0.loaded.store(loaded);
         crate::approval::warn_of_idle(self);
     }
 
@@ -503,7 +515,7 @@ impl Host {
         let inner = &*self.0;
         Host(Arc::new(Inner {
             compiler: inner.compiler.clone(),
-            loaded: RwLock::new(loaded),
+            loaded: ArcSwap::new(loaded),
             others: inner.others.clone(),
             models: inner.models.clone(),
             secrets: inner.secrets.clone(),
@@ -524,7 +536,7 @@ impl Host {
     /// What this host's configuration makes, with the tools that the catalogues of its plugins
     /// offer.
     async fn discovered(&self) -> Arc<Loaded> {
-        let loaded = self.loaded();
+        let loaded = self.0.loaded.load_full();
         // What a catalogue offers depends on settings: who has none is not run for it.
         let asked = loaded.registry.bindings.values().filter(|binding| {
             self.0.catalogs.has(&binding.name)
@@ -544,7 +556,7 @@ impl Host {
         }
         Arc::new(Loaded {
             config: loaded.config.clone(),
-            registry: Arc::new(registry),
+            registry,
             run_limits: loaded.run_limits,
             secrets: loaded.secrets.clone(),
         })
@@ -552,7 +564,7 @@ impl Host {
 
     /// The configuration in force.
     pub fn config(&self) -> Config {
-        self.loaded().config.clone()
+        self.0.loaded.load().config.clone()
     }
 
     /// Compiles, or loads from the cache, the code of every plugin now, several at once, so that
@@ -586,7 +598,7 @@ impl Host {
 
     /// A new account for a run, with the limits the operator gives runs.
     pub fn run_account(&self) -> Arc<Account> {
-        Account::root(self.loaded().run_limits)
+        Account::root(self.0.loaded.load().run_limits)
     }
 
     /// A name for a new run, unlike any other's.
@@ -594,12 +606,9 @@ impl Host {
         self.next_id()
     }
 
-    pub(crate) fn registry(&self) -> Arc<Registry> {
-        self.loaded().registry.clone()
-    }
-
-    fn loaded(&self) -> Arc<Loaded> {
-        self.0.loaded.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The tools and bindings of the configuration in force. Not to be held for long.
+    pub(crate) fn registry(&self) -> impl Deref<Target = Registry> + use<> {
+        InForce(self.0.loaded.load())
     }
 
     /// Closes a session: the instance it keeps goes now, or with the call that uses it. Whether
@@ -632,7 +641,7 @@ impl Host {
     pub(crate) fn secrets(&self) -> Arc<dyn Secrets> {
         match &self.0.secrets {
             Some(own) => own.clone(),
-            None => self.loaded().secrets.clone(),
+            None => self.0.loaded.load().secrets.clone(),
         }
     }
 

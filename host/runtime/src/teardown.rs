@@ -8,8 +8,8 @@
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::Store;
 use wasmtime::component::ResourceTable;
 
@@ -31,7 +31,16 @@ struct Last {
 /// A store that is over. Dropping it cleans up.
 struct Ended {
     _store: Store<CallState>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
+}
+
+/// One of the [`MOST`] stores that are over.
+struct Place(Arc<AtomicU32>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Release);
+    }
 }
 
 /// Cleans up after the last call that ended on this thread: resets the memory of its instance and frees
@@ -66,11 +75,11 @@ fn left(note: impl FnOnce(&mut Last)) -> Option<Ended> {
 
 /// Counts the stores that are over and still hold their places.
 #[derive(Clone)]
-pub(crate) struct Teardown(Arc<Semaphore>);
+pub(crate) struct Teardown(Arc<AtomicU32>);
 
 impl Teardown {
     pub(crate) fn new() -> Teardown {
-        Teardown(Arc::new(Semaphore::new(MOST as usize)))
+        Teardown(Arc::default())
     }
 
     /// Has a store cleaned up after when it is dropped; first, whatever the last one on this thread
@@ -83,8 +92,12 @@ impl Teardown {
     /// Leaves a store for when the thread is idle; cleans up at once where it never says so, or where
     /// too many are left already.
     fn leave(&self, store: Store<CallState>) {
-        let Ok(place) = self.0.clone().try_acquire_owned() else { return };
-        let mut ended = Some(Ended { _store: store, _place: place });
+        let places = &self.0;
+        let _place = Place(places.clone());
+        if places.fetch_add(1, Ordering::Acquire) >= MOST {
+            return;
+        }
+        let mut ended = Some(Ended { _store: store, _place });
         let _ = LAST.try_with(|last| {
             let mut last = last.borrow_mut();
             if last.says_when_idle {

@@ -7,6 +7,7 @@
 //! ([`rounds`](crate::rounds)); the call begins anew and meets the answer where it asked.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ampoule_contract::{Answer, Ask, CallContext, Question};
 use rmcp::model::{
@@ -41,6 +42,27 @@ impl Ask for Hand {
     }
 }
 
+/// Answers for a client that cannot show a form, and remembers that there was one to show.
+#[derive(Default)]
+pub(crate) struct Nobody(AtomicBool);
+
+impl Nobody {
+    /// Whether there was something to ask.
+    pub(crate) fn was_asked(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[async_trait::async_trait]
+impl Ask for Nobody {
+    async fn ask(&self, question: Question, _: &CallContext) -> Answer {
+        if form(&question).is_some() {
+            self.0.store(true, Ordering::Relaxed);
+        }
+        Answer::Nobody
+    }
+}
+
 /// Who is asked, and where the questions come out: boxed, since a queue makes 32 places at once.
 pub(crate) fn channel() -> (Arc<dyn Ask>, mpsc::Receiver<Box<Waiting>>) {
     let (sender, questions) = mpsc::channel(1);
@@ -62,8 +84,6 @@ pub(crate) enum Asking<'a> {
     Client(&'a Peer<RoleServer>),
     /// By the result of its own request.
     Rounds(&'a mut Rounds),
-    /// Not at all: it cannot show a form. Whether there was something to ask.
-    Nobody(&'a mut bool),
 }
 
 impl Asking<'_> {
@@ -71,25 +91,25 @@ impl Asking<'_> {
     pub(crate) async fn answer(&mut self, questions: &mut mpsc::Receiver<Box<Waiting>>) {
         while let Some(waiting) = questions.recv().await {
             let Waiting { question, reply } = *waiting;
-            let answer = match Form::of(&question) {
-                Some(form) => match self {
-                    // On the heap: it is large, and most calls ask nothing.
-                    Asking::Client(peer) => Box::pin(elicit(peer, &form)).await,
-                    Asking::Rounds(rounds) => rounds.answer(&form),
-                    Asking::Nobody(asked) => {
-                        **asked = true;
-                        Answer::Nobody
-                    }
-                },
-                None => {
-                    tracing::warn!(tool = question.tool, "a question has no form that MCP knows");
-                    Answer::Nobody
-                }
+            let answer = match (form(&question), &mut *self) {
+                // On the heap: it is large, and most calls ask nothing.
+                (Some(form), Asking::Client(peer)) => Box::pin(elicit(peer, &form)).await,
+                (Some(form), Asking::Rounds(rounds)) => rounds.answer(&form),
+                (None, _) => Answer::Nobody,
             };
             // A call that was dropped meanwhile waits no more.
             let _ = reply.send(answer);
         }
     }
+}
+
+/// The form of a question; where it has none, the operator is told.
+fn form(question: &Question) -> Option<Form> {
+    let form = Form::of(question);
+    if form.is_none() {
+        tracing::warn!(tool = question.tool, "a question has no form that MCP knows");
+    }
+    form
 }
 
 async fn elicit(peer: &Peer<RoleServer>, form: &Form) -> Answer {

@@ -1,9 +1,10 @@
 //! Which tools a client sees, and how each is described to it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock};
 
 use ampoule_contract::{ToolDefinition, ToolPattern, Tools};
+use arc_swap::ArcSwap;
 use rmcp::model::{ErrorData, JsonObject, ListToolsResult, ProtocolVersion, Tool, ToolAnnotations};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -16,30 +17,54 @@ use crate::{session, structured};
 pub(crate) struct Catalog {
     tools: Arc<dyn Tools>,
     patterns: Vec<ToolPattern>,
-    /// Counts how often the tools have become others; none, where they stay.
-    changes: Option<watch::Receiver<u64>>,
-    /// The tools by their names for models, as of one count.
-    named: RwLock<Arc<Named>>,
+    named: ArcSwap<Named>,
 }
 
+/// The tools by their names for models.
 struct Named {
-    count: u64,
     tools: HashMap<String, Arc<Served>>,
+    /// Says whether they have become others since; none, where they stay.
+    changes: Option<watch::Receiver<u64>>,
+}
+
+impl Named {
+    fn new(tools: &dyn Tools, patterns: &[ToolPattern]) -> Named {
+        // Before the tools are read: of a change between the two the next call learns.
+        let changes = tools.changes();
+        let mut named = HashMap::new();
+        let all = tools.tools().into_iter();
+        for definition in all.filter(|tool| is_served(tool, patterns)) {
+            let name = definition.model_name();
+            let served = || Arc::new(Served { definition, with_headers: OnceLock::new() });
+            named.entry(name).or_insert_with(served);
+        }
+        Named { tools: named, changes }
+    }
+
+    fn is_current(&self) -> bool {
+        self.changes.as_ref().is_none_or(|changes| !changes.has_changed().unwrap_or(false))
+    }
 }
 
 /// A tool that is served.
 pub(crate) struct Served {
     pub(crate) definition: Arc<ToolDefinition>,
-    /// As clients of the current revision see it; made when it is first needed.
-    described: OnceLock<Tool>,
+    /// See [`Served::with_headers`]; made when it is first asked for.
+    with_headers: OnceLock<Option<Tool>>,
 }
 
 impl Served {
-    /// As clients of the current revision see it.
-    pub(crate) fn described(&self) -> &Tool {
-        self.described.get_or_init(|| {
-            describe(&self.definition.model_name(), &self.definition, &ProtocolVersion::LATEST)
-        })
+    /// As clients of the current revision see it, where its schema has arguments that come as headers
+    /// too, `Mcp-Param-…`.
+    pub(crate) fn with_headers(&self) -> Option<&Tool> {
+        let described = self.with_headers.get_or_init(|| {
+            let Served { definition, .. } = self;
+            let may_have = definition.input_schema.to_string().contains("x-mcp-header");
+            let describe =
+                || describe(&definition.model_name(), definition, &ProtocolVersion::LATEST);
+            may_have.then(describe)
+        });
+        described.as_ref()
     }
 }
 
@@ -55,10 +80,8 @@ impl Catalog {
                 tracing::warn!("the pattern `{pattern}` stands for no tool there is now");
             }
         }
-        let changes = tools.changes();
-        let count = count(&changes);
-        let named = RwLock::new(Arc::new(Named { count, tools: named(all, &patterns) }));
-        Ok(Catalog { tools, patterns, changes, named })
+        let named = ArcSwap::from_pointee(Named::new(&*tools, &patterns));
+        Ok(Catalog { tools, patterns, named })
     }
 
     pub(crate) fn tools(&self) -> &dyn Tools {
@@ -71,26 +94,16 @@ impl Catalog {
     /// # Errors
     /// There is none, or it is not served.
     pub(crate) fn find(&self, name: &str) -> Result<Arc<Served>, ErrorData> {
-        self.named().tools.get(name).cloned().ok_or_else(|| {
+        if !self.named.load().is_current() {
+            self.named.store(Arc::new(Named::new(&*self.tools, &self.patterns)));
+        }
+        self.named.load().tools.get(name).cloned().ok_or_else(|| {
             let shown: String = name.chars().take(128).collect();
             ErrorData::invalid_params(
                 format!("there is no tool `{shown}`; `tools/list` has all there are"),
                 None,
             )
         })
-    }
-
-    fn named(&self) -> Arc<Named> {
-        // Before the tools are read: of a change between the two the next call learns.
-        let count = count(&self.changes);
-        let kept = self.named.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if kept.count == count {
-            return kept;
-        }
-        let tools = named(self.tools.tools(), &self.patterns);
-        let named = Arc::new(Named { count, tools });
-        *self.named.write().unwrap_or_else(PoisonError::into_inner) = named.clone();
-        named
     }
 
     /// The tools of a principal after `cursor`, in byte order of their names for models.
@@ -119,20 +132,6 @@ impl Catalog {
 
 fn is_served(tool: &ToolDefinition, patterns: &[ToolPattern]) -> bool {
     patterns.iter().any(|pattern| pattern.matches(&tool.id))
-}
-
-fn count(changes: &Option<watch::Receiver<u64>>) -> u64 {
-    changes.as_ref().map_or(0, |changes| *changes.borrow())
-}
-
-fn named(all: Vec<Arc<ToolDefinition>>, patterns: &[ToolPattern]) -> HashMap<String, Arc<Served>> {
-    let mut named = HashMap::new();
-    for definition in all.into_iter().filter(|tool| is_served(tool, patterns)) {
-        let name = definition.model_name();
-        let served = || Arc::new(Served { definition, described: OnceLock::new() });
-        named.entry(name).or_insert_with(served);
-    }
-    named
 }
 
 fn describe(name: &str, tool: &ToolDefinition, version: &ProtocolVersion) -> Tool {

@@ -29,12 +29,12 @@ pub(crate) struct Wanted {
 }
 
 /// The events of one call.
-pub(crate) struct Events {
+pub(crate) struct Events<'a> {
     shared: Arc<Shared>,
     /// Absent where the client wants none. Boxed, since a queue makes 32 places at once.
     queue: Option<mpsc::Receiver<Box<CallEvent>>>,
     wanted: Wanted,
-    tool: String,
+    tool: &'a str,
 }
 
 #[derive(Default)]
@@ -45,14 +45,13 @@ struct Shared {
     left_out: AtomicU64,
 }
 
-impl Events {
+impl<'a> Events<'a> {
     /// A sink for a call of `tool`, and what comes out of it.
-    pub(crate) fn new(tool: &str, wanted: Wanted) -> (EventSink, Events) {
+    pub(crate) fn new(tool: &'a str, wanted: Wanted) -> (EventSink, Events<'a>) {
         let any = wanted.progress.is_some() || wanted.log.is_some();
         let (sender, queue) = any.then(|| mpsc::channel(WAITING)).unzip();
         let shared = Arc::new(Shared::default());
-        let events =
-            Events { shared: shared.clone(), queue, wanted: wanted.clone(), tool: tool.to_owned() };
+        let events = Events { shared: shared.clone(), queue, wanted: wanted.clone(), tool };
         let sink = EventSink::new(move |event| {
             let queued = match &event {
                 CallEvent::Block { block } => {
@@ -71,6 +70,11 @@ impl Events {
             Signal::Proceed
         });
         (sink, events)
+    }
+
+    /// Whether the client wants any.
+    pub(crate) fn are_wanted(&self) -> bool {
+        self.queue.is_some()
     }
 
     /// Sends notifications until `ended`, and then those that still wait. Drop it where the client
@@ -123,7 +127,7 @@ impl Events {
                 };
                 let level = Level::of(level).into();
                 let line = LoggingMessageNotificationParam::new(level, data);
-                peer.notify_logging_message(line.with_logger(self.tool.clone())).await
+                peer.notify_logging_message(line.with_logger(self.tool)).await
             }
             _ => return true,
         };

@@ -12,7 +12,7 @@ mod sessions;
 
 use std::convert::Infallible;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ampoule_contract::Tools;
@@ -38,7 +38,7 @@ use tokio_util::task::TaskTracker;
 use crate::error::ServeError;
 use crate::message::{self, Refusal};
 use crate::options::ServeOptions;
-use crate::server::{Server, Shared};
+use crate::server::{Client, Server, Shared};
 pub use access::{Access, BearerToken};
 use access::{Callers, NotLetIn};
 use connections::{Connection, Connections};
@@ -141,8 +141,7 @@ pub async fn serve_http(
             .disable_allowed_hosts()
             .disable_allowed_origins()
             .with_json_response(true)
-            .with_max_request_body_bytes(options.max_message_bytes)
-            .with_cancellation_token(streams.clone()),
+            .with_max_request_body_bytes(options.max_message_bytes),
         max_body: options.max_message_bytes,
         body_time: http.body_time,
         head_time: http.head_time,
@@ -159,7 +158,7 @@ pub async fn serve_http(
             tracing::debug!("a connection was gone at once: {error}");
             continue;
         }
-        let connection = connections.add();
+        let connection = Connected { place: connections.add(), speaker: Mutex::default() };
         running.spawn(serve_connection(front.clone(), stream, connection, ending.clone()));
     }
     drop(listener);
@@ -205,11 +204,26 @@ struct Ending {
     now: CancellationToken,
 }
 
+/// A connection.
+struct Connected {
+    place: Connection,
+    /// What has answered its last request. The next one is of the same client, unless a proxy stands
+    /// between.
+    speaker: Mutex<Option<Arc<Speaker>>>,
+}
+
+/// rmcp's server, for one client over one connection.
+struct Speaker {
+    client: Arc<Client>,
+    sessions: Arc<Own>,
+    service: StreamableHttpService<Server, Own>,
+}
+
 /// Answers the requests of one connection, one after the other.
 async fn serve_connection(
     front: Arc<Front>,
     stream: TcpStream,
-    connection: Connection,
+    connection: Connected,
     ending: Ending,
 ) {
     let service =
@@ -224,7 +238,7 @@ async fn serve_connection(
     // Together, since each of them would be asked anew several times a request.
     let mut stops: FuturesUnordered<_> = [
         sleep(front.head_time).map(|()| Stop::Stranger).boxed(),
-        connection.ousted.cancelled().map(|()| Stop::Now).boxed(),
+        connection.place.ousted.cancelled().map(|()| Stop::Now).boxed(),
         ending.begun.cancelled().map(|()| Stop::Then).boxed(),
         ending.now.cancelled().map(|()| Stop::Now).boxed(),
     ]
@@ -239,7 +253,7 @@ async fn serve_connection(
                 return;
             }
             Some(stop) = stops.next() => match stop {
-                Stop::Stranger if connection.is_guest() => {}
+                Stop::Stranger if connection.place.is_guest() => {}
                 Stop::Stranger | Stop::Now => return,
                 Stop::Then => http.as_mut().graceful_shutdown(),
             },
@@ -277,7 +291,7 @@ struct Front {
 }
 
 impl Front {
-    async fn answer(&self, request: Request<Incoming>, connection: &Connection) -> Answer {
+    async fn answer(&self, request: Request<Incoming>, connection: &Connected) -> Answer {
         let passed = match self.gate.check(request.uri(), request.headers()) {
             Ok(passed) => passed,
             Err(Refused::Malformed(why)) => return refuse(StatusCode::BAD_REQUEST, why),
@@ -302,7 +316,7 @@ impl Front {
         answer
     }
 
-    async fn let_in(&self, mut request: Request<Incoming>, connection: &Connection) -> Answer {
+    async fn let_in(&self, mut request: Request<Incoming>, connection: &Connected) -> Answer {
         if let Some(metadata) = self.callers.metadata(request.uri().path()) {
             return match *request.method() {
                 Method::GET => text(StatusCode::OK, "application/json", metadata.clone()),
@@ -320,7 +334,7 @@ impl Front {
         for secret in [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::COOKIE] {
             request.headers_mut().remove(secret);
         }
-        if !connection.admit() {
+        if !connection.place.admit() {
             return come_again("There are as many connections as there may be.");
         }
         let (parts, body) = request.into_parts();
@@ -343,7 +357,8 @@ impl Front {
         {
             inspect.message(principal.as_deref(), &message);
         }
-        self.speak(Request::from_parts(parts, Full::new(body.clone())), body, principal).await
+        let request = Request::from_parts(parts, Full::new(body.clone()));
+        self.speak(request, body, &self.speaker(connection, principal)).await
     }
 
     /// Says what a client may know of why it is not let in.
@@ -422,22 +437,33 @@ impl Front {
         Ok((read.into(), place))
     }
 
+    /// What speaks with a client over a connection: what did so last, if that was the same client.
+    fn speaker(&self, connection: &Connected, principal: Option<String>) -> Arc<Speaker> {
+        // A value is all that is kept under the lock: it is whole, wherever it breaks off.
+        let mut last = connection.speaker.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(speaker) = &*last
+            && speaker.client.principal == principal
+        {
+            return speaker.clone();
+        }
+        let sessions = Arc::new(Own::new(self.sessions.clone(), principal.clone()));
+        // Of its own, since each request takes some of it, and connections would meet at a common one.
+        let gone = self.streams.child_token();
+        let config = self.config.clone().with_cancellation_token(gone.clone());
+        let client = Arc::new(Client { shared: self.shared.clone(), principal, gone });
+        let own = client.clone();
+        let server = move || Ok(Server::new(own.clone()));
+        let service = StreamableHttpService::new(server, sessions.clone(), config);
+        last.insert(Arc::new(Speaker { client, sessions, service })).clone()
+    }
+
     /// Has rmcp answer.
-    async fn speak(
-        &self,
-        request: Request<Full<Bytes>>,
-        body: Bytes,
-        principal: Option<String>,
-    ) -> Answer {
-        let own = Arc::new(Own::new(self.sessions.clone(), principal.clone()));
-        let (shared, gone) = (self.shared.clone(), self.streams.clone());
-        let server = move || Ok(Server::new(shared.clone(), principal.clone(), gone.clone()));
-        let service = StreamableHttpService::new(server, own.clone(), self.config.clone());
+    async fn speak(&self, request: Request<Full<Bytes>>, body: Bytes, speaker: &Speaker) -> Answer {
         // Until the answer is there, a call in it is under way.
         let under_way = self.shared.calls.token();
-        let answer = service.handle(request).await;
+        let answer = speaker.service.handle(request).await;
         drop(under_way);
-        if own.was_full() {
+        if speaker.sessions.was_full() {
             return come_again("There are as many sessions as there may be.");
         }
         // So it answers a body that it cannot read too, as a text and without the request's id.

@@ -122,7 +122,7 @@ pub use options::ServeOptions;
 /// What prompts and resources are made of.
 pub use rmcp::model;
 
-use server::{Server, Shared};
+use server::{Client, Server, Shared};
 use transport::Lines;
 
 /// Serves on standard input and output until the input ends or
@@ -159,7 +159,8 @@ where
     let lines = Lines::new(input, output, options.max_message_bytes, inspect);
     let shutdown = options.shutdown.child_token();
     let shared = Arc::new(Shared::new(tools, &options)?);
-    let server = Server::new(shared, options.principal, lines.gone());
+    let client = Client { shared, principal: options.principal, gone: lines.gone() };
+    let server = Server::new(Arc::new(client));
     let running = match server.serve_with_ct(lines, shutdown).await {
         Ok(running) => running,
         Err(ServerInitializeError::ConnectionClosed(_) | ServerInitializeError::Cancelled) => {

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ampoule_contract::{
-    Account, CallContext, End, Outcome, Question, Receipt, ToolCall, ToolDefinition, Tools,
+    Account, Ask, CallContext, End, Outcome, Question, Receipt, ToolCall, ToolDefinition, Tools,
 };
 #[expect(deprecated, reason = "older revisions have it")]
 use rmcp::model::SetLevelRequestParams;
@@ -22,11 +22,12 @@ use rmcp::model::{
 use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{RoleServer, ServerHandler};
 use serde_json::Value;
+use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
-use crate::ask::{self, Asking};
+use crate::ask::{self, Asking, Waiting};
 use crate::catalog::Catalog;
 use crate::error::ServeError;
 use crate::events::{Events, SetLevel, Wanted};
@@ -82,29 +83,30 @@ impl Shared {
     }
 }
 
+/// For whom requests are answered.
+pub(crate) struct Client {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) principal: Option<String>,
+    /// It has gone.
+    pub(crate) gone: CancellationToken,
+}
+
 /// Answers one client.
 pub(crate) struct Server {
-    shared: Arc<Shared>,
-    principal: Option<String>,
+    client: Arc<Client>,
     level: SetLevel,
-    /// The client has gone.
-    gone: CancellationToken,
     /// Ends what runs for this client alone, if anything does.
     alive: OnceLock<DropGuard>,
 }
 
 impl Server {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        principal: Option<String>,
-        gone: CancellationToken,
-    ) -> Server {
-        Server { shared, principal, level: SetLevel::default(), gone, alive: OnceLock::new() }
+    pub(crate) fn new(client: Arc<Client>) -> Server {
+        Server { client, level: SetLevel::default(), alive: OnceLock::new() }
     }
 
     /// What of a call's events the client wants.
-    fn wanted(&self, context: &RequestContext<RoleServer>) -> Wanted {
-        let log = if version(context).has_initialize() {
+    fn wanted(&self, context: &RequestContext<RoleServer>, version: &ProtocolVersion) -> Wanted {
+        let log = if version.has_initialize() {
             Some(self.level.get())
         } else {
             context.meta.log_level().map(Into::into)
@@ -114,22 +116,55 @@ impl Server {
 
     /// The prompts, where there are any.
     fn prompts<M: ConstString>(&self) -> Result<&dyn Prompts, ErrorData> {
-        self.shared.prompts.as_deref().ok_or_else(ErrorData::method_not_found::<M>)
+        self.client.shared.prompts.as_deref().ok_or_else(ErrorData::method_not_found::<M>)
     }
 
     /// Runs a call; nothing, where it was dropped.
     async fn run(&self, call: ToolCall, cancelled: &CancellationToken) -> Option<Outcome> {
         let gone = async {
-            self.gone.cancelled().await;
+            self.client.gone.cancelled().await;
             tokio::time::sleep(LAST_ANSWERS).await;
         };
         tokio::select! {
             // First, so that a call that heeds the token ends with a receipt.
             biased;
-            outcome = self.shared.catalog.tools().call(call) => Some(outcome),
+            outcome = self.client.shared.catalog.tools().call(call) => Some(outcome),
             () = cancelled.cancelled() => None,
             () = gone => None,
         }
+    }
+
+    /// Hands on what a call says and asks, until it is over.
+    async fn attend(
+        &self,
+        running: impl Future<Output = Option<Outcome>>,
+        events: &mut Events<'_>,
+        mut asking: Asking<'_>,
+        questions: Option<mpsc::Receiver<Box<Waiting>>>,
+        context: &RequestContext<RoleServer>,
+    ) -> Option<Outcome> {
+        let ended = CancellationToken::new();
+        let running = async {
+            let outcome = running.await;
+            ended.cancel();
+            outcome
+        };
+        let forwarding = async {
+            tokio::select! {
+                () = events.forward(&context.peer, &ended) => {}
+                () = context.ct.cancelled() => {}
+                () = self.client.gone.cancelled() => {}
+            }
+        };
+        let answering = async {
+            let Some(mut questions) = questions else { return };
+            tokio::select! {
+                () = asking.answer(&mut questions) => {}
+                () = ended.cancelled() => {}
+            }
+        };
+        let (outcome, (), ()) = tokio::join!(running, forwarding, answering);
+        outcome
     }
 
     /// Calls a tool for the client.
@@ -138,9 +173,9 @@ impl Server {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let _under_way = self.shared.calls.token();
-        let principal = self.principal.as_deref();
-        let tool = self.shared.catalog.find(&request.name)?;
+        let _under_way = self.client.shared.calls.token();
+        let principal = self.client.principal.as_deref();
+        let tool = self.client.shared.catalog.find(&request.name)?;
         let tool = &tool.definition;
         let mut arguments = request.arguments.unwrap_or_default();
         let version = version(&context);
@@ -155,15 +190,17 @@ impl Server {
             true => session::take(&mut arguments)?,
             false => None,
         };
-        let states = &self.shared.states;
+        let states = &self.client.shared.states;
         let state = request.request_state.as_deref();
         let mut rounds = states.open(bound, state, request.input_responses)?;
-        let (person, mut questions) = ask::channel();
-        let mut in_vain = false;
-        let mut asking = match (can_ask, version.has_initialize()) {
-            (false, _) => Asking::Nobody(&mut in_vain),
-            (true, true) => Asking::Client(&context.peer),
-            (true, false) => Asking::Rounds(&mut rounds),
+        // Nothing is asked through a queue where nobody could answer.
+        let nobody = Arc::new(ask::Nobody::default());
+        let (person, questions) = match can_ask {
+            true => {
+                let (person, questions) = ask::channel();
+                (person, Some(questions))
+            }
+            false => (nobody.clone() as Arc<dyn Ask>, None),
         };
         let parent = Parent::of(&context);
         let span = match &parent {
@@ -172,49 +209,46 @@ impl Server {
             }
             None => tracing::info_span!("tools/call", tool = tool.id),
         };
-        let (sink, mut events) = Events::new(&tool.id, self.wanted(&context));
+        let (sink, mut events) = Events::new(&tool.id, self.wanted(&context, &version));
         let call = ToolCall {
             tool: tool.id.clone(),
             arguments: Value::Object(arguments).into(),
             context: CallContext {
-                principal: self.principal.clone(),
-                workspace: self.shared.workspace.clone(),
-                budget: self.shared.budget.clone(),
+                principal: self.client.principal.clone(),
+                run: parent.map(|parent| parent.trace),
+                parent: None,
+                workspace: self.client.shared.workspace.clone(),
+                budget: self.client.shared.budget.clone(),
+                deadline: None,
                 cancel: context.ct.clone(),
                 events: Some(sink),
+                locale: None,
+                blobs: None,
+                tools: None,
                 session,
                 ask: Some(person),
-                run: parent.map(|parent| parent.trace),
-                ..CallContext::default()
+                state: None,
             },
         };
-        let ended = CancellationToken::new();
-        let running = async {
-            let outcome = self.run(call, &context.ct).instrument(span.clone()).await;
-            ended.cancel();
-            outcome
-        };
-        let forwarding = async {
-            tokio::select! {
-                () = events.forward(&context.peer, &ended) => {}
-                () = context.ct.cancelled() => {}
-                () = self.gone.cancelled() => {}
+        let running = self.run(call, &context.ct).instrument(span.clone());
+        let outcome = match (events.are_wanted(), questions) {
+            (false, None) => running.await,
+            (_, questions) => {
+                let asking = match version.has_initialize() {
+                    true => Asking::Client(&context.peer),
+                    false => Asking::Rounds(&mut rounds),
+                };
+                // On the heap: it is large, and most calls say and ask nothing.
+                Box::pin(self.attend(running, &mut events, asking, questions, &context)).await
             }
         };
-        let answering = async {
-            tokio::select! {
-                () = asking.answer(&mut questions) => {}
-                () = ended.cancelled() => {}
-            }
-        };
-        let (outcome, (), ()) = tokio::join!(running, forwarding, answering);
         let outcome = outcome.unwrap_or_else(|| {
             let end = End::Cancelled;
             let receipt = Receipt::empty(context.id.to_string(), tool.id.clone(), end.word());
             Outcome { end, receipt }
         });
         span.in_scope(|| note(tool, &outcome));
-        if let Some(inspect) = &self.shared.inspect {
+        if let Some(inspect) = &self.client.shared.inspect {
             inspect.ended(principal, &outcome);
         }
         if matches!(outcome.end, End::Suspended(_))
@@ -227,12 +261,12 @@ impl Server {
             End::Denied(denial) => denial.gate == Question::APPROVAL,
             _ => false,
         };
-        if in_vain && failed && !version.has_initialize() {
+        if nobody.was_asked() && failed && !version.has_initialize() {
             let mut needed = ClientCapabilities::default();
             needed.elicitation = Some(ElicitationCapability::default());
             return Err(ErrorData::missing_required_client_capability(needed));
         }
-        let keep = Keep { kept: &self.shared.kept, principal };
+        let keep = Keep { kept: &self.client.shared.kept, principal };
         let asked = context.meta.get(outcome::RECEIPT) == Some(&Value::Bool(true));
         Ok(outcome::result(tool, outcome, events.blocks(), &version, keep, asked).into())
     }
@@ -242,11 +276,12 @@ impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
         let mut capabilities = ServerCapabilities::default();
         capabilities.logging = Some(JsonObject::new());
-        let changes = self.shared.catalog.tools().changes().is_some();
+        let changes = self.client.shared.catalog.tools().changes().is_some();
         let mut tools = ToolsCapability::default();
         tools.list_changed = changes.then_some(true);
         capabilities.tools = Some(tools);
-        capabilities.prompts = self.shared.prompts.as_ref().map(|_| PromptsCapability::default());
+        capabilities.prompts =
+            self.client.shared.prompts.as_ref().map(|_| PromptsCapability::default());
         // Files of results are among them.
         capabilities.resources = Some(ResourcesCapability::default());
         let about = Implementation::new("ampoule", env!("CARGO_PKG_VERSION"))
@@ -261,7 +296,11 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         let cursor = request.and_then(|request| request.cursor);
-        self.shared.catalog.page(cursor.as_deref(), self.principal.as_deref(), &version(&context))
+        self.client.shared.catalog.page(
+            cursor.as_deref(),
+            self.client.principal.as_deref(),
+            &version(&context),
+        )
     }
 
     async fn call_tool(
@@ -274,14 +313,14 @@ impl ServerHandler for Server {
         Box::pin(self.call(request, context)).await
     }
 
-    /// What rmcp checks the headers `Mcp-Param-…` of a call against.
+    /// What rmcp checks the headers `Mcp-Param-…` of a call against; nothing, where there are none.
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        self.shared.catalog.find(name).ok().map(|tool| tool.described().clone())
+        self.client.shared.catalog.find(name).ok()?.with_headers().cloned()
     }
 
     /// Tells a client of an older revision when there are other tools.
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
-        let Some(mut changes) = self.shared.catalog.tools().changes() else { return };
+        let Some(mut changes) = self.client.shared.catalog.tools().changes() else { return };
         let alive = CancellationToken::new();
         if self.alive.set(alive.clone().drop_guard()).is_err() {
             // It has said so before.
@@ -303,13 +342,13 @@ impl ServerHandler for Server {
     }
 
     fn accepted_subscription_filter(&self, _: &SubscriptionFilter) -> Option<SubscriptionFilter> {
-        let changes = self.shared.catalog.tools().changes();
+        let changes = self.client.shared.catalog.tools().changes();
         changes.map(|_| SubscriptionFilter::builder().tools_list_changed().build())
     }
 
     /// Tells a client of the current revision the same.
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
-        let Some(mut changes) = self.shared.catalog.tools().changes() else { return Ok(()) };
+        let Some(mut changes) = self.client.shared.catalog.tools().changes() else { return Ok(()) };
         let tell = async {
             while changes.changed().await.is_ok() {
                 if context.sink().notify_tool_list_changed().await.is_err() {
@@ -320,7 +359,7 @@ impl ServerHandler for Server {
         tokio::select! {
             () = tell => {}
             () = context.cancelled() => {}
-            () = self.gone.cancelled() => {}
+            () = self.client.gone.cancelled() => {}
         }
         Ok(())
     }
@@ -332,7 +371,7 @@ impl ServerHandler for Server {
     ) -> Result<ListPromptsResult, ErrorData> {
         let prompts = self.prompts::<ListPromptsRequestMethod>()?;
         let cursor = request.and_then(|request| request.cursor);
-        offers::list_prompts(prompts, self.principal.as_deref(), cursor.as_deref())
+        offers::list_prompts(prompts, self.client.principal.as_deref(), cursor.as_deref())
     }
 
     async fn get_prompt(
@@ -342,7 +381,7 @@ impl ServerHandler for Server {
     ) -> Result<GetPromptResponse, ErrorData> {
         let prompts = self.prompts::<GetPromptRequestMethod>()?;
         let arguments = request.arguments.unwrap_or_default();
-        let principal = self.principal.as_deref();
+        let principal = self.client.principal.as_deref();
         let result = offers::get_prompt(prompts, &request.name, &arguments, principal).await?;
         Ok(result.into())
     }
@@ -353,10 +392,11 @@ impl ServerHandler for Server {
         _context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
         let cursor = request.and_then(|request| request.cursor);
-        let Some(resources) = &self.shared.resources else {
+        let Some(resources) = &self.client.shared.resources else {
             return Ok(ListResourcesResult::with_all_items(Vec::new()));
         };
-        offers::list_resources(&**resources, self.principal.as_deref(), cursor.as_deref()).await
+        offers::list_resources(&**resources, self.client.principal.as_deref(), cursor.as_deref())
+            .await
     }
 
     async fn list_resource_templates(
@@ -365,10 +405,10 @@ impl ServerHandler for Server {
         _context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
         let cursor = request.and_then(|request| request.cursor);
-        let Some(resources) = &self.shared.resources else {
+        let Some(resources) = &self.client.shared.resources else {
             return Ok(ListResourceTemplatesResult::with_all_items(Vec::new()));
         };
-        offers::list_templates(&**resources, self.principal.as_deref(), cursor.as_deref())
+        offers::list_templates(&**resources, self.client.principal.as_deref(), cursor.as_deref())
     }
 
     async fn read_resource(
@@ -376,11 +416,11 @@ impl ServerHandler for Server {
         request: ReadResourceRequestParams,
         _context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        let principal = self.principal.as_deref();
-        if let Some(content) = self.shared.kept.read(&request.uri, principal) {
+        let principal = self.client.principal.as_deref();
+        if let Some(content) = self.client.shared.kept.read(&request.uri, principal) {
             return Ok(ReadResourceResult::new(vec![content]).into());
         }
-        let resources = self.shared.resources.as_deref();
+        let resources = self.client.shared.resources.as_deref();
         Ok(offers::read_resource(resources, &request.uri, principal).await?.into())
     }
 

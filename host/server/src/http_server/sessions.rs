@@ -50,7 +50,7 @@ impl Sessions {
     }
 }
 
-/// The sessions as one principal meets them.
+/// The sessions as one principal meets them over one connection.
 pub(super) struct Own {
     all: Arc<Sessions>,
     principal: Principal,
@@ -62,9 +62,9 @@ impl Own {
         Own { all, principal, full: AtomicBool::new(false) }
     }
 
-    /// Whether a session was refused because there are too many.
+    /// Whether a session was refused because there are too many, since this was asked last.
     pub(super) fn was_full(&self) -> bool {
-        self.full.load(Ordering::Relaxed)
+        self.full.load(Ordering::Relaxed) && self.full.swap(false, Ordering::Relaxed)
     }
 
     /// The session that has to go for another one; nothing, where there is room.
