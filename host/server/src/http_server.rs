@@ -5,6 +5,7 @@
 //! there on. What says who is asking is taken out of the request on the way: no tool ever sees it.
 
 mod access;
+mod clock;
 mod connections;
 mod gate;
 mod oauth;
@@ -26,7 +27,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use rmcp::model::ServerJsonRpcMessage;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio::net::{TcpListener, TcpStream};
@@ -41,6 +42,7 @@ use crate::options::ServeOptions;
 use crate::server::{Client, Server, Shared};
 pub use access::{Access, BearerToken};
 use access::{Callers, NotLetIn};
+use clock::Clock;
 use connections::{Connection, Connections};
 use gate::{Gate, Passed, Refused};
 pub use oauth::{Documents, OAuth};
@@ -158,7 +160,9 @@ pub async fn serve_http(
             tracing::debug!("a connection was gone at once: {error}");
             continue;
         }
-        let connection = Connected { place: connections.add(), speaker: Mutex::default() };
+        let place = connections.add();
+        let clock = Clock::new(BETWEEN_REQUESTS, front.body_time);
+        let connection = Connected { place, clock, speaker: Mutex::default() };
         running.spawn(serve_connection(front.clone(), stream, connection, ending.clone()));
     }
     drop(listener);
@@ -207,6 +211,7 @@ struct Ending {
 /// A connection.
 struct Connected {
     place: Connection,
+    clock: Arc<Clock>,
     /// What has answered its last request. The next one is of the same client, unless a proxy stands
     /// between.
     speaker: Mutex<Option<Arc<Speaker>>>,
@@ -226,18 +231,19 @@ async fn serve_connection(
     connection: Connected,
     ending: Ending,
 ) {
-    let service =
-        service_fn(async |request| Ok::<_, Infallible>(front.answer(request, &connection).await));
+    let clock = &connection.clock;
+    let service = service_fn(async |request| {
+        clock.begin();
+        let answer = front.answer(request, &connection).await;
+        Ok::<_, Infallible>(clock.end(answer))
+    });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(BETWEEN_REQUESTS)
-        .max_buf_size(READ_AT_ONCE)
-        .max_header_size(MAX_HEAD_BYTES)
-        .max_headers(MAX_HEADERS);
+    http.max_buf_size(READ_AT_ONCE).max_header_size(MAX_HEAD_BYTES).max_headers(MAX_HEADERS);
     let mut http = pin!(http.serve_connection(TokioIo::new(stream), service));
     // Together, since each of them would be asked anew several times a request.
     let mut stops: FuturesUnordered<_> = [
         sleep(front.head_time).map(|()| Stop::Stranger).boxed(),
+        clock.run_out().map(Stop::Late).boxed(),
         connection.place.ousted.cancelled().map(|()| Stop::Now).boxed(),
         ending.begun.cancelled().map(|()| Stop::Then).boxed(),
         ending.now.cancelled().map(|()| Stop::Now).boxed(),
@@ -254,7 +260,9 @@ async fn serve_connection(
             }
             Some(stop) = stops.next() => match stop {
                 Stop::Stranger if connection.place.is_guest() => {}
-                Stop::Stranger | Stop::Now => return,
+                // What reads a body is polled with the rest, and sees it.
+                Stop::Late(false) => stops.push(clock.run_out().map(Stop::Late).boxed()),
+                Stop::Stranger | Stop::Late(true) | Stop::Now => return,
                 Stop::Then => http.as_mut().graceful_shutdown(),
             },
         }
@@ -265,6 +273,8 @@ async fn serve_connection(
 enum Stop {
     /// At once, where no request has been let in.
     Stranger,
+    /// At once, or where a body did not come, after saying so.
+    Late(bool),
     /// At once.
     Now,
     /// After the request that is being answered.
@@ -339,10 +349,10 @@ impl Front {
         }
         let (parts, body) = request.into_parts();
         let (body, _place) = match parts.method {
-            Method::POST => match timeout(self.body_time, self.read(body)).await {
-                Ok(Ok(read)) => read,
-                Ok(Err(refused)) => return refused,
-                Err(_) => {
+            Method::POST => match connection.clock.body(self.read(body)).await {
+                Some(Ok(read)) => read,
+                Some(Err(refused)) => return refused,
+                None => {
                     let why = format!("The body did not come within {:?}.", self.body_time);
                     return hang_up(StatusCode::REQUEST_TIMEOUT, why);
                 }

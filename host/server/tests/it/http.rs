@@ -40,6 +40,24 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    fn of(bytes: Vec<u8>) -> Answer {
+        let answer = String::from_utf8(bytes).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        let status = head.split(' ').nth(1).unwrap_or("0").parse().unwrap();
+        Answer { status, head: head.to_owned(), body: body.to_owned() }
+    }
+
+    /// Whether all of it is there: so many bytes as its head says, or the last chunk.
+    fn is_whole(&self) -> bool {
+        match self.header("content-length") {
+            Some(length) => self.body.len() == length.parse::<usize>().unwrap(),
+            None if self.header("transfer-encoding") == Some("chunked") => {
+                self.body.ends_with("0\r\n\r\n")
+            }
+            None => true,
+        }
+    }
+
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (key, value) = line.split_once(": ")?;
@@ -97,10 +115,7 @@ impl Web {
         let _ = stream.write_all(request.as_ref()).await;
         let mut answer = Vec::new();
         let _ = tokio::time::timeout(SOON, stream.read_to_end(&mut answer)).await.unwrap();
-        let answer = String::from_utf8(answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-        let status = head.split(' ').nth(1).unwrap_or("0").parse().unwrap();
-        Answer { status, head: head.to_owned(), body: body.to_owned() }
+        Answer::of(answer)
     }
 
     pub(crate) async fn send(
@@ -301,6 +316,52 @@ async fn a_session_is_open_to_nobody_but_who_began_it() {
     assert!(listed.body.contains("\"who\""), "{}", listed.body);
     web.send("DELETE", "/mcp", &as_alice, "").await;
     assert_eq!(web.send("POST", "/mcp", &as_alice, list).await.status, 404);
+    web.end().await;
+}
+
+/// Sends a request over a connection that stays open, and reads the answer.
+async fn ask(stream: &mut TcpStream, headers: &[(&str, &str)], body: &str) -> Answer {
+    let request = request("POST", "/mcp", headers, body).replace("Connection: close\r\n", "");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    loop {
+        let read = tokio::time::timeout(SOON, stream.read_buf(&mut answer)).await.unwrap().unwrap();
+        assert!(read > 0, "it hung up: {}", String::from_utf8_lossy(&answer));
+        if answer.windows(4).any(|end| end == b"\r\n\r\n") {
+            let answer = Answer::of(answer.clone());
+            if answer.is_whole() {
+                return answer;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_connection_may_speak_for_several_each_for_himself() {
+    let web = Web::start(who(), tokens()).await;
+    let mut kept = TcpStream::connect(web.address).await.unwrap();
+    let [alice, bob] = [ALICE, BOB].map(|token| format!("Bearer {token}"));
+    let nobody = "Bearer nobody-0123456789".to_owned();
+    for (token, name) in [(&alice, "alice"), (&bob, "bob"), (&nobody, ""), (&alice, "alice")] {
+        let of_call = [("Mcp-Name", "who"), ("Authorization", token.as_str())];
+        let answer = ask(&mut kept, &[&NEW[..], &of_call].concat(), &call("who")).await;
+        match name {
+            "" => assert_eq!(answer.status, 401),
+            name => assert_eq!(answer.json()["result"]["structuredContent"], name),
+        }
+    }
+    // Nor is a session of the one open to the other, and it outlives the connection.
+    let begun = ask(&mut kept, &[("Authorization", &alice)], INITIALIZE).await;
+    let id = begun.header("mcp-session-id").unwrap().to_owned();
+    let as_alice = [("Authorization", alice.as_str()), ("Mcp-Session-Id", id.as_str())];
+    let as_bob = [("Authorization", bob.as_str()), ("Mcp-Session-Id", id.as_str())];
+    let ready = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+    assert_eq!(ask(&mut kept, &as_alice, ready).await.status, 202);
+    assert_eq!(ask(&mut kept, &as_bob, ready).await.status, 404);
+    drop(kept);
+    let whose = r#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"who"}}"#;
+    let answer = web.send("POST", "/mcp", &as_alice, whose).await;
+    assert!(answer.body.contains("alice"), "{}", answer.body);
     web.end().await;
 }
 

@@ -1,0 +1,220 @@
+//! How long a connection may take: for the head of its next request, for a body.
+//!
+//! One timer a connection, which looks at what is waited for now and then. Timers of all threads are kept
+//! in one place, and setting two for each request costs as much as 3 % of a small call.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Response;
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::time::{Instant, sleep_until};
+
+/// The time of one connection.
+pub(super) struct Clock {
+    waits: Mutex<Waits>,
+    /// From the end of one answer to the whole head of the next request.
+    head_time: Duration,
+    body_time: Duration,
+}
+
+/// What is waited for.
+struct Waits {
+    what: What,
+    until: Option<Instant>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    Head,
+    Body,
+    /// The body was waited for long enough.
+    NoBody,
+    /// The server itself.
+    Answer,
+}
+
+impl Clock {
+    /// The clock of a new connection.
+    pub(super) fn new(head_time: Duration, body_time: Duration) -> Arc<Clock> {
+        let until = Some(Instant::now() + head_time);
+        let waits = Mutex::new(Waits { what: What::Head, until });
+        Arc::new(Clock { waits, head_time, body_time })
+    }
+
+    fn waits(&self) -> MutexGuard<'_, Waits> {
+        // Two words are all that is written under the lock.
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_for(&self, what: What, time: Option<Duration>) {
+        *self.waits() = Waits { what, until: time.map(|time| Instant::now() + time) };
+    }
+
+    /// The head of a request is there.
+    pub(super) fn begin(&self) {
+        self.wait_for(What::Answer, None);
+    }
+
+    /// Reads a body; nothing, where that takes too long.
+    ///
+    /// [`Clock::run_out`] has to be polled by the same task: whoever polls this wakes for that one.
+    pub(super) async fn body<T>(&self, read: impl Future<Output = T>) -> Option<T> {
+        self.wait_for(What::Body, Some(self.body_time));
+        let mut read = pin!(read);
+        let read = poll_fn(|context| match read.as_mut().poll(context) {
+            Poll::Pending if self.waits().what == What::NoBody => Poll::Ready(None),
+            polled => polled.map(Some),
+        });
+        let read = read.await;
+        self.begin();
+        read
+    }
+
+    /// The answer is there: once it has been sent, the next head is waited for.
+    pub(super) fn end<B>(self: &Arc<Clock>, answer: Response<B>) -> Response<Sent<B>> {
+        answer.map(|body| Sent { body, clock: self.clone() })
+    }
+
+    /// Waits until something has been waited for long enough; whether the connection has to go. Where it
+    /// is a body, [`Clock::body`] sees it when it is polled next.
+    pub(super) async fn run_out(&self) -> bool {
+        // No time that is set meanwhile is over sooner.
+        let step = self.head_time.min(self.body_time).max(Duration::from_millis(1));
+        loop {
+            let now = Instant::now();
+            let next = {
+                let mut waits = self.waits();
+                match waits.until {
+                    Some(until) if until <= now => {
+                        waits.until = None;
+                        if waits.what == What::Body {
+                            waits.what = What::NoBody;
+                            return false;
+                        }
+                        return true;
+                    }
+                    Some(until) => until.min(now + step),
+                    None => now + step,
+                }
+            };
+            sleep_until(next).await;
+        }
+    }
+}
+
+/// The body of an answer. It is dropped when all of it has been sent, but for what is buffered.
+pub(super) struct Sent<B> {
+    body: B,
+    clock: Arc<Clock>,
+}
+
+impl<B> Drop for Sent<B> {
+    fn drop(&mut self) {
+        self.clock.wait_for(What::Head, Some(self.clock.head_time));
+    }
+}
+
+impl<B: Body + Unpin> Body for Sent<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use bytes::Bytes;
+    use http_body_util::Full;
+    use tokio::time::sleep;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// The seconds until it runs out, and whether the connection has to go.
+    async fn ran_out(clock: &Clock) -> (u64, bool) {
+        let started = Instant::now();
+        let ends = clock.run_out().await;
+        (started.elapsed().as_secs(), ends)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_is_waited_for_from_the_start_and_from_the_end_of_an_answer() {
+        let clock = Clock::new(60 * SECOND, 30 * SECOND);
+        assert_eq!(ran_out(&clock).await, (60, true));
+
+        let clock = Clock::new(60 * SECOND, 30 * SECOND);
+        let client = async {
+            sleep(59 * SECOND).await;
+            clock.begin();
+            // A long call, and a long answer to it.
+            sleep(1000 * SECOND).await;
+            let answer = clock.end(Response::new(Full::new(Bytes::from_static(b"answer"))));
+            assert_eq!(answer.body().size_hint().exact(), Some(6));
+            sleep(1000 * SECOND).await;
+            drop(answer);
+            Instant::now()
+        };
+        let ((seconds, ends), answered) = tokio::join!(ran_out(&clock), client);
+        assert!(ends);
+        assert_eq!((seconds, answered.elapsed()), (59 + 2000 + 60, 60 * SECOND));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_is_waited_for_and_the_connection_goes_only_where_the_answer_is_not_taken() {
+        let clock = Clock::new(60 * SECOND, 30 * SECOND);
+        // As a connection does: whatever is over, the body is polled after it.
+        let watched = async |read: &mut (dyn Future<Output = u8> + Unpin)| {
+            let mut body = pin!(clock.body(read));
+            loop {
+                tokio::select! {
+                    biased;
+                    read = &mut body => return read,
+                    ends = clock.run_out() => assert!(!ends),
+                }
+            }
+        };
+        let started = Instant::now();
+        sleep(50 * SECOND).await;
+        clock.begin();
+        assert_eq!(
+            watched(&mut Box::pin(async {
+                sleep(29 * SECOND).await;
+                7
+            }))
+            .await,
+            Some(7)
+        );
+        assert_eq!(watched(&mut Box::pin(pending())).await, None);
+        assert_eq!(started.elapsed(), (50 + 29 + 30) * SECOND);
+        drop(clock.end(Response::new(Full::<Bytes>::default())));
+        assert_eq!(ran_out(&clock).await, (60, true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_time_at_all_is_no_endless_loop() {
+        let clock = Clock::new(60 * SECOND, Duration::ZERO);
+        clock.begin();
+        let waited = tokio::time::timeout(SECOND, clock.run_out()).await;
+        assert!(waited.is_err());
+    }
+}
