@@ -42,8 +42,9 @@ const TOOL: &str = "bench__echo";
 const AT_ONCE: usize = 16;
 
 /// How often each server is asked in turn then. Of the times and of their ratios the one in the middle
-/// counts: a round is short, and a machine that is slow for a second slows both of a pair.
-const ROUNDS: usize = 31;
+/// counts: a round is short, so that a machine that is slow for a second slows both of a pair, and there
+/// are so many that they last longer than it is slow.
+const ROUNDS: usize = 241;
 
 type Client = RunningService<RoleClient, ()>;
 
@@ -111,9 +112,10 @@ async fn at_once(
     calls: usize,
 ) -> Result<f64> {
     let mut rounds = Vec::new();
+    let calls = (calls / 4).max(AT_ONCE);
     for _ in 0..ROUNDS + 1 {
-        let floor = throughput(&bare.client, bytes, calls / 2).await?;
-        let own = throughput(&whole.client, bytes, calls / 2).await?;
+        let floor = throughput(&bare.client, bytes, calls).await?;
+        let own = throughput(&whole.client, bytes, calls).await?;
         rounds.push([floor, own, floor / own]);
     }
     // The first one warms up.
