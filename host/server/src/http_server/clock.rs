@@ -13,10 +13,13 @@ use http::Response;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, sleep_until};
 
+/// The bytes of an answer that a client takes in a second, at least: 64 KiB.
+const TAKEN_A_SECOND: u64 = 64 << 10;
+
 /// The time of one connection.
 pub(super) struct Clock {
     waits: Mutex<Waits>,
-    /// From the end of one answer to the whole head of the next request.
+    /// From one answer, once it has been taken, to the whole head of the next request.
     head_time: Duration,
     body_time: Duration,
 }
@@ -74,9 +77,15 @@ impl Clock {
         read
     }
 
-    /// The answer is there: once it has been sent, the next head is waited for.
-    pub(super) fn end<B>(self: &Arc<Clock>, answer: Response<B>) -> Response<Sent<B>> {
-        answer.map(|body| Sent { body, clock: self.clone() })
+    /// The answer is there: once it has been handed over, the client has as long as it needs to take it
+    /// and then the time for its next head.
+    pub(super) fn end<B: Body>(self: &Arc<Clock>, answer: Response<B>) -> Response<Sent<B>> {
+        answer.map(|body| {
+            // What is handed over bit by bit is taken bit by bit.
+            let bytes = body.size_hint().exact().unwrap_or(0);
+            let next = self.head_time + Duration::from_secs(bytes / TAKEN_A_SECOND);
+            Sent { body, clock: self.clone(), next }
+        })
     }
 
     /// Waits until something has been waited for long enough; whether the connection has to go. Where it
@@ -106,15 +115,17 @@ impl Clock {
     }
 }
 
-/// The body of an answer. It is dropped when all of it has been sent, but for what is buffered.
+/// The body of an answer. It is dropped when all of it has been handed over.
 pub(super) struct Sent<B> {
     body: B,
     clock: Arc<Clock>,
+    /// How long the next head may take from then on.
+    next: Duration,
 }
 
 impl<B> Drop for Sent<B> {
     fn drop(&mut self) {
-        self.clock.wait_for(What::Head, Some(self.clock.head_time));
+        self.clock.wait_for(What::Head, Some(self.next));
     }
 }
 
@@ -177,6 +188,14 @@ mod tests {
         let ((seconds, ends), answered) = tokio::join!(ran_out(&clock), client);
         assert!(ends);
         assert_eq!((seconds, answered.elapsed()), (59 + 2000 + 60, 60 * SECOND));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_a_long_answer_has_time_and_who_does_not_is_hung_up_on() {
+        let clock = Clock::new(60 * SECOND, 30 * SECOND);
+        clock.begin();
+        drop(clock.end(Response::new(Full::new(Bytes::from(vec![0; 10 << 20])))));
+        assert_eq!(ran_out(&clock).await, (60 + 160, true));
     }
 
     #[tokio::test(start_paused = true)]
