@@ -260,8 +260,8 @@ impl Admission {
 
     /// Puts other caps in force. Who runs goes on, who waits waits under the new ones.
     pub(crate) fn configure(self: &Arc<Admission>, config: &ConcurrencyConfig) {
-        self.rate_per_principal.store(config.rate_per_principal.map(Arc::new));
         let mut state = lock(&self.state);
+        self.rate_per_principal.store(config.rate_per_principal.map(Arc::new));
         state.caps = Caps::new(config);
         let admitted = state.take_turns(self);
         drop(state);

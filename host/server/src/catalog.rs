@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use ampoule_contract::{ToolDefinition, ToolPattern, Tools};
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use rmcp::model::{ErrorData, JsonObject, ListToolsResult, ProtocolVersion, Tool, ToolAnnotations};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -30,7 +30,8 @@ struct Named {
 impl Named {
     fn new(tools: &dyn Tools, patterns: &[ToolPattern]) -> Named {
         // Before the tools are read: of a change between the two the next call learns.
-        let changes = tools.changes();
+        let mut changes = tools.changes();
+        changes.iter_mut().for_each(watch::Receiver::mark_unchanged);
         let mut named = HashMap::new();
         let all = tools.tools().into_iter();
         for definition in all.filter(|tool| is_served(tool, patterns)) {
@@ -42,7 +43,11 @@ impl Named {
     }
 
     fn is_current(&self) -> bool {
-        self.changes.as_ref().is_none_or(|changes| !changes.has_changed().unwrap_or(false))
+        // What was said last is seen also where nobody is there any more who could say something.
+        let changed = |changes: &watch::Receiver<u64>| {
+            changes.has_changed().unwrap_or_else(|_| changes.borrow().has_changed())
+        };
+        !self.changes.as_ref().is_some_and(changed)
     }
 }
 
@@ -94,10 +99,13 @@ impl Catalog {
     /// # Errors
     /// There is none, or it is not served.
     pub(crate) fn find(&self, name: &str) -> Result<Arc<Served>, ErrorData> {
-        if !self.named.load().is_current() {
-            self.named.store(Arc::new(Named::new(&*self.tools, &self.patterns)));
+        let mut named = self.named.load();
+        if !named.is_current() {
+            let current = Arc::new(Named::new(&*self.tools, &self.patterns));
+            self.named.store(current.clone());
+            named = Guard::from_inner(current);
         }
-        self.named.load().tools.get(name).cloned().ok_or_else(|| {
+        named.tools.get(name).cloned().ok_or_else(|| {
             let shown: String = name.chars().take(128).collect();
             ErrorData::invalid_params(
                 format!("there is no tool `{shown}`; `tools/list` has all there are"),
@@ -158,4 +166,78 @@ fn input_schema(schema: &Value) -> JsonObject {
     let mut schema = schema.as_object().cloned().unwrap_or_default();
     schema.entry("type").or_insert_with(|| "object".into());
     schema
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use ampoule_contract::{Effects, Outcome, ToolCall, ToolKind};
+    use serde_json::json;
+
+    use super::*;
+
+    /// Tools that become others, and whose word of it is a copy of one that has heard nothing.
+    struct Changing {
+        name: Mutex<String>,
+        changes: watch::Receiver<u64>,
+        asked: AtomicUsize,
+    }
+
+    #[async_trait::async_trait]
+    impl Tools for Changing {
+        fn tools(&self) -> Vec<Arc<ToolDefinition>> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            let name = self.name.lock().unwrap().clone();
+            vec![Arc::new(ToolDefinition {
+                id: name.clone(),
+                binding: name.clone(),
+                name,
+                kind: ToolKind::Tool,
+                title: None,
+                description: String::new(),
+                input_schema: json!({}),
+                output_schema: None,
+                effects: Effects::default(),
+                sessions: false,
+                examples: Vec::new(),
+                digest: String::new(),
+            })]
+        }
+
+        fn changes(&self) -> Option<watch::Receiver<u64>> {
+            Some(self.changes.clone())
+        }
+
+        async fn call(&self, _: ToolCall) -> Outcome {
+            unreachable!("nobody calls them")
+        }
+    }
+
+    #[test]
+    fn tools_are_read_again_when_they_have_changed_and_only_then() {
+        let (change, changes) = watch::channel(0);
+        let (name, asked) = (Mutex::new("a".to_owned()), AtomicUsize::new(0));
+        let tools = Arc::new(Changing { name, changes, asked });
+        let catalog = Catalog::new(tools.clone(), &["*".to_owned()]).unwrap();
+        let becomes = |name: &str| {
+            *tools.name.lock().unwrap() = name.to_owned();
+            change.send_modify(|count| *count += 1);
+        };
+        for name in ["a", "b", "c"] {
+            becomes(name);
+            assert!(catalog.find(name).is_ok());
+            let asked = tools.asked.load(Ordering::Relaxed);
+            assert!(catalog.find(name).is_ok() && catalog.find("other").is_err());
+            assert_eq!(tools.asked.load(Ordering::Relaxed), asked);
+        }
+        // Also when it is the last that will be heard.
+        becomes("d");
+        drop(change);
+        assert!(catalog.find("c").is_err());
+        assert!(catalog.find("d").is_ok());
+    }
 }

@@ -96,7 +96,8 @@ pub struct HttpOptions {
     pub max_sessions: usize,
     /// How long a new connection has to send the head of a request that is let in. Default: 10 s.
     pub head_time: Duration,
-    /// How long the body of a request may take, from its head to its last byte. Default: 30 s.
+    /// How long the body of a request may take, from its head to its last byte, to a tenth of a second.
+    /// Default: 30 s.
     pub body_time: Duration,
 }
 
@@ -233,7 +234,7 @@ async fn serve_connection(
 ) {
     let clock = &connection.clock;
     let service = service_fn(async |request| {
-        clock.begin();
+        clock.pause();
         let answer = front.answer(request, &connection).await;
         Ok::<_, Infallible>(clock.end(answer))
     });

@@ -9,12 +9,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Buf;
 use http::Response;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, sleep_until};
 
 /// The bytes of an answer that a client takes in a second, at least: 64 KiB.
 const TAKEN_A_SECOND: u64 = 64 << 10;
+
+/// How often the clock looks at most. Shorter times are kept as exactly as this.
+const LEAST_STEP: Duration = Duration::from_millis(100);
 
 /// The time of one connection.
 pub(super) struct Clock {
@@ -43,9 +47,10 @@ enum What {
 impl Clock {
     /// The clock of a new connection.
     pub(super) fn new(head_time: Duration, body_time: Duration) -> Arc<Clock> {
-        let until = Some(Instant::now() + head_time);
-        let waits = Mutex::new(Waits { what: What::Head, until });
-        Arc::new(Clock { waits, head_time, body_time })
+        let waits = Mutex::new(Waits { what: What::Answer, until: None });
+        let clock = Clock { waits, head_time, body_time };
+        clock.wait_for(What::Head, Some(head_time));
+        Arc::new(clock)
     }
 
     fn waits(&self) -> MutexGuard<'_, Waits> {
@@ -54,11 +59,13 @@ impl Clock {
     }
 
     fn wait_for(&self, what: What, time: Option<Duration>) {
-        *self.waits() = Waits { what, until: time.map(|time| Instant::now() + time) };
+        // A time beyond all clocks is none.
+        *self.waits() =
+            Waits { what, until: time.and_then(|time| Instant::now().checked_add(time)) };
     }
 
-    /// The head of a request is there.
-    pub(super) fn begin(&self) {
+    /// Nothing is waited for of the client.
+    pub(super) fn pause(&self) {
         self.wait_for(What::Answer, None);
     }
 
@@ -73,26 +80,21 @@ impl Clock {
             polled => polled.map(Some),
         });
         let read = read.await;
-        self.begin();
+        self.pause();
         read
     }
 
     /// The answer is there: once it has been handed over, the client has as long as it needs to take it
     /// and then the time for its next head.
-    pub(super) fn end<B: Body>(self: &Arc<Clock>, answer: Response<B>) -> Response<Sent<B>> {
-        answer.map(|body| {
-            // What is handed over bit by bit is taken bit by bit.
-            let bytes = body.size_hint().exact().unwrap_or(0);
-            let next = self.head_time + Duration::from_secs(bytes / TAKEN_A_SECOND);
-            Sent { body, clock: self.clone(), next }
-        })
+    pub(super) fn end<B>(self: &Arc<Clock>, answer: Response<B>) -> Response<Sent<B>> {
+        answer.map(|body| Sent { body, clock: self.clone(), next: self.head_time })
     }
 
     /// Waits until something has been waited for long enough; whether the connection has to go. Where it
     /// is a body, [`Clock::body`] sees it when it is polled next.
     pub(super) async fn run_out(&self) -> bool {
-        // No time that is set meanwhile is over sooner.
-        let step = self.head_time.min(self.body_time).max(Duration::from_millis(1));
+        // No time that is set meanwhile is over sooner, but for one that is shorter than the least step.
+        let step = self.head_time.min(self.body_time).max(LEAST_STEP);
         loop {
             let now = Instant::now();
             let next = {
@@ -119,7 +121,7 @@ impl Clock {
 pub(super) struct Sent<B> {
     body: B,
     clock: Arc<Clock>,
-    /// How long the next head may take from then on.
+    /// How long the next head, or room for more of the answer, may take from now on.
     next: Duration,
 }
 
@@ -137,7 +139,22 @@ impl<B: Body + Unpin> Body for Sent<B> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        match &polled {
+            // The next part is asked for when there is room for it, so when most of this one is taken.
+            Poll::Ready(Some(Ok(frame))) => {
+                let bytes = frame.data_ref().map_or(0, Buf::remaining) as u64;
+                self.next = self.clock.head_time + Duration::from_secs(bytes / TAKEN_A_SECOND);
+                self.clock.wait_for(What::Head, Some(self.next));
+            }
+            // There is room, and nothing to send.
+            Poll::Pending => {
+                self.next = self.clock.head_time;
+                self.clock.pause();
+            }
+            Poll::Ready(_) => {}
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -151,10 +168,12 @@ impl<B: Body + Unpin> Body for Sent<B> {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
     use std::future::pending;
 
     use bytes::Bytes;
-    use http_body_util::Full;
+    use futures::SinkExt;
+    use http_body_util::{BodyExt, Full, StreamBody};
     use tokio::time::sleep;
 
     use super::*;
@@ -176,7 +195,7 @@ mod tests {
         let clock = Clock::new(60 * SECOND, 30 * SECOND);
         let client = async {
             sleep(59 * SECOND).await;
-            clock.begin();
+            clock.pause();
             // A long call, and a long answer to it.
             sleep(1000 * SECOND).await;
             let answer = clock.end(Response::new(Full::new(Bytes::from_static(b"answer"))));
@@ -193,9 +212,51 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_takes_a_long_answer_has_time_and_who_does_not_is_hung_up_on() {
         let clock = Clock::new(60 * SECOND, 30 * SECOND);
-        clock.begin();
-        drop(clock.end(Response::new(Full::new(Bytes::from(vec![0; 10 << 20])))));
+        clock.pause();
+        let mut answer = clock.end(Response::new(Full::new(Bytes::from(vec![0; 10 << 20]))));
+        assert!(answer.body_mut().frame().await.is_some());
+        drop(answer);
         assert_eq!(ran_out(&clock).await, (60 + 160, true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_may_be_silent_but_what_it_says_has_to_be_taken() {
+        let clock = Clock::new(60 * SECOND, 30 * SECOND);
+        let (mut events, stream) = futures::channel::mpsc::channel::<Result<_, Infallible>>(0);
+        let stream = StreamBody::new(stream);
+        let mut answer = clock.end(Response::new(stream));
+        let client = async {
+            for _ in 0..3 {
+                // As hyper does while there is room: what waits for more is no fault of the client.
+                let (sent, frame) = tokio::join!(
+                    async {
+                        sleep(1000 * SECOND).await;
+                        events.send(Ok(Frame::data(Bytes::from(vec![0; 1 << 20])))).await
+                    },
+                    answer.body_mut().frame()
+                );
+                assert!(sent.is_ok() && frame.is_some());
+            }
+            // And now it asks for no more.
+            pending::<()>().await;
+        };
+        tokio::select! {
+            () = client => {}
+            (seconds, ends) = ran_out(&clock) => assert_eq!((seconds, ends), (3000 + 60 + 16, true)),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_time_without_end_is_none() {
+        let clock = Clock::new(60 * SECOND, Duration::MAX);
+        let read = async {
+            sleep(100_000 * SECOND).await;
+            7
+        };
+        tokio::select! {
+            read = clock.body(read) => assert_eq!(read, Some(7)),
+            _ = clock.run_out() => panic!("it ran out"),
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -214,7 +275,7 @@ mod tests {
         };
         let started = Instant::now();
         sleep(50 * SECOND).await;
-        clock.begin();
+        clock.pause();
         assert_eq!(
             watched(&mut Box::pin(async {
                 sleep(29 * SECOND).await;
@@ -232,7 +293,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn no_time_at_all_is_no_endless_loop() {
         let clock = Clock::new(60 * SECOND, Duration::ZERO);
-        clock.begin();
+        clock.pause();
         let waited = tokio::time::timeout(SECOND, clock.run_out()).await;
         assert!(waited.is_err());
     }
