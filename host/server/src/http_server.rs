@@ -470,10 +470,15 @@ impl Front {
 
     /// Has rmcp answer.
     async fn speak(&self, request: Request<Full<Bytes>>, body: Bytes, speaker: &Speaker) -> Answer {
+        let ends_session = request.method() == Method::DELETE;
         // Until the answer is there, a call in it is under way.
         let under_way = self.shared.calls.token();
-        let answer = speaker.service.handle(request).await;
+        let mut answer = speaker.service.handle(request).await;
         drop(under_way);
+        // It has ended; the official client for Python takes any other word of it for a failure.
+        if ends_session && answer.status() == StatusCode::ACCEPTED {
+            *answer.status_mut() = StatusCode::NO_CONTENT;
+        }
         if speaker.sessions.was_full() {
             return come_again("There are as many sessions as there may be.");
         }

@@ -314,7 +314,8 @@ async fn a_session_is_open_to_nobody_but_who_began_it() {
     let listed = web.send("POST", "/mcp", &as_alice, list).await;
     assert_eq!(listed.status, 200);
     assert!(listed.body.contains("\"who\""), "{}", listed.body);
-    web.send("DELETE", "/mcp", &as_alice, "").await;
+    let ended = web.send("DELETE", "/mcp", &as_alice, "").await;
+    assert_eq!((ended.status, ended.body.as_str()), (204, ""));
     assert_eq!(web.send("POST", "/mcp", &as_alice, list).await.status, 404);
     web.end().await;
 }
