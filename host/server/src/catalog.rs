@@ -79,13 +79,13 @@ impl Catalog {
     pub(crate) fn new(tools: Arc<dyn Tools>, patterns: &[String]) -> Result<Catalog, ServeError> {
         let patterns = patterns.iter().map(|text| text.parse().map_err(ServeError::Pattern));
         let patterns = patterns.collect::<Result<Vec<ToolPattern>, _>>()?;
-        let all = tools.tools();
+        let named = Named::new(&*tools, &patterns);
         for pattern in &patterns {
-            if !all.iter().any(|tool| pattern.matches(&tool.id)) {
+            if !named.tools.values().any(|tool| pattern.matches(&tool.definition.id)) {
                 tracing::warn!("the pattern `{pattern}` stands for no tool there is now");
             }
         }
-        let named = ArcSwap::from_pointee(Named::new(&*tools, &patterns));
+        let named = ArcSwap::from_pointee(named);
         Ok(Catalog { tools, patterns, named })
     }
 

@@ -1,4 +1,4 @@
-//! How long a connection may take: for the head of its next request, for a body.
+//! How long a connection may take: for the head of its next request, for a body, for taking an answer.
 //!
 //! One timer a connection, which looks at what is waited for now and then. Timers of all threads are kept
 //! in one place, and setting two for each request costs as much as 3 % of a small call.
